@@ -1,0 +1,1 @@
+//! Arithmetic of recurrent networks on slices, forward and backward.

@@ -1,0 +1,1 @@
+//! Gradient checks, goldens and comparisons for the tests of Refrain.

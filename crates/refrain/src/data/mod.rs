@@ -1,0 +1,1 @@
+//! Data: vocabularies, texts, batches.

@@ -1,0 +1,7 @@
+//! Recurrent networks: train, sample and look inside them on an ordinary CPU.
+
+pub mod data;
+mod error;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! Training: the loop, its events.
+
+pub mod events;
