@@ -2,6 +2,9 @@
 
 pub mod data;
 mod error;
+pub mod models;
+pub mod nn;
+pub mod optim;
 pub mod train;
 
 pub use error::{Error, Result};

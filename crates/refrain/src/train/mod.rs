@@ -1,3 +1,6 @@
-//! Training: the loop, its events.
+//! Training: the loop, its settings, its events.
 
+mod config;
 pub mod events;
+
+pub use config::{Budget, TrainConfig};

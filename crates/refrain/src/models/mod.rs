@@ -1,0 +1,5 @@
+//! Models: layers joined for a task.
+
+mod language_model;
+
+pub use language_model::LanguageModelConfig;

@@ -1,0 +1,5 @@
+//! Layers: parameters, forward, backward.
+
+mod config;
+
+pub use config::{CellKind, Init, Nonlinearity, StackConfig};

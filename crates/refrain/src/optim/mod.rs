@@ -1,0 +1,5 @@
+//! Optimisers, schedules, clipping.
+
+mod config;
+
+pub use config::{OptimizerConfig, OptimizerKind, Schedule};
