@@ -1,1 +1,32 @@
 //! Arithmetic of recurrent networks on slices, forward and backward.
+//!
+//! Everything here is written once, generic over [`Lanes`]: sixteen numbers that move together. The scalar
+//! implementation of `Lanes` is the definition; the AVX2 one does the same operations in the same order, so
+//! both give the same bits. Matrices are [`Panels`]: groups of sixteen columns, each stored row by row.
+//!
+//! Kernels take slices and give slices. They do not log, lock, print or read the environment.
+
+mod cells;
+mod compute;
+mod dropout;
+mod elementwise;
+mod math;
+mod panels;
+mod product;
+mod recurrent;
+mod scalar;
+mod simd;
+mod softmax;
+mod update;
+
+pub use cells::{Cell, GruCell, LstmCell, RnnCell};
+pub use compute::Compute;
+pub use dropout::{DropoutKey, dropout};
+pub use elementwise::{add_assign, all_finite, scale, sum_of_squares};
+pub use panels::{Block, GROUP, GateOrder, Packed, Panels, groups};
+pub use product::{RowRun, column_sums, gradient_product, product, sum_rows_by_index};
+pub use recurrent::{Backward, Forward, Input, backward, forward};
+pub use scalar::Scalar;
+pub use simd::{Isa, IsaError, Lanes};
+pub use softmax::softmax_cross_entropy;
+pub use update::{AdamStep, SgdStep, adam, sgd};

@@ -1,0 +1,577 @@
+//! Matrix products. Every element of a result is one chain of fused multiply-adds that starts from what stood there;
+//! blocks, tiles and threads only decide when a part of the chain is computed, never its order.
+
+use crate::compute::{Compute, Shared};
+use crate::panels::{Block, GROUP, Packed, Panels};
+use crate::scalar::Scalar;
+use crate::simd::{Kernel, Lanes};
+
+/// Inputs of a panel that are worked through before the next rows: 256 blocks of `f32` are 16 KiB, half of the
+/// first-level cache.
+const DEPTH_BLOCK: usize = 256;
+
+/// A two-level walk along the chain: `outer` runs of `inner` terms, with the distances between terms.
+#[derive(Clone, Copy)]
+struct Walk {
+    outer: usize,
+    a_outer: isize,
+    b_outer: isize,
+    inner: usize,
+    a_inner: usize,
+    b_inner: usize,
+}
+
+/// `C[r][p] += Σ A[r][k] * B[k][p]` for `R` rows and `P` panels held in registers.
+#[inline(always)]
+unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
+    c: *mut V::Scalar,
+    (c_row, c_panel): (usize, usize),
+    a: *const V::Scalar,
+    a_row: usize,
+    b: *const V::Scalar,
+    b_panel: usize,
+    walk: Walk,
+) {
+    // SAFETY: the caller promises that all places named by the strides are inside their buffers.
+    unsafe {
+        let mut sums = [[V::splat(V::Scalar::ZERO); P]; R];
+        for r in 0..R {
+            for p in 0..P {
+                sums[r][p] = V::load(c.add(r * c_row + p * c_panel));
+            }
+        }
+        let (mut a, mut b) = (a, b);
+        for _ in 0..walk.outer {
+            let (mut a_k, mut b_k) = (a, b);
+            for _ in 0..walk.inner {
+                let mut panel = [V::splat(V::Scalar::ZERO); P];
+                for p in 0..P {
+                    panel[p] = V::load(b_k.add(p * b_panel));
+                }
+                for r in 0..R {
+                    let x = V::splat(*a_k.add(r * a_row));
+                    for p in 0..P {
+                        sums[r][p] = x.mul_add(panel[p], sums[r][p]);
+                    }
+                }
+                a_k = a_k.wrapping_add(walk.a_inner);
+                b_k = b_k.wrapping_add(walk.b_inner);
+            }
+            a = a.wrapping_offset(walk.a_outer);
+            b = b.wrapping_offset(walk.b_outer);
+        }
+        for r in 0..R {
+            for p in 0..P {
+                sums[r][p].store(c.add(r * c_row + p * c_panel));
+            }
+        }
+    }
+}
+
+/// `rows` rows of one to four panels, tile by tile; the rows of the tiles differ by one at most.
+#[inline(always)]
+unsafe fn tiles<V: Lanes>(
+    rows: usize,
+    panels: usize,
+    c: *mut V::Scalar,
+    c_stride: (usize, usize),
+    a: *const V::Scalar,
+    a_row: usize,
+    b: *const V::Scalar,
+    b_panel: usize,
+    walk: Walk,
+) {
+    // SAFETY: as in `tile`; the row offsets stay within `rows`.
+    unsafe {
+        if rows <= 3 && V::ACCUMULATORS >= 6 {
+            // Few rows: several panels at once, or the chains would wait for each other.
+            let mut panel = 0;
+            while panel < panels {
+                let (c, b) = (c.add(panel * c_stride.1), b.add(panel * b_panel));
+                let left = panels - panel;
+                panel += match (rows, left) {
+                    (1, 4..) => {
+                        tile::<V, 1, 4>(c, c_stride, a, a_row, b, b_panel, walk);
+                        4
+                    }
+                    (1, 3) => {
+                        tile::<V, 1, 3>(c, c_stride, a, a_row, b, b_panel, walk);
+                        3
+                    }
+                    (1, 2) => {
+                        tile::<V, 1, 2>(c, c_stride, a, a_row, b, b_panel, walk);
+                        2
+                    }
+                    (1, _) => {
+                        tile::<V, 1, 1>(c, c_stride, a, a_row, b, b_panel, walk);
+                        1
+                    }
+                    (2, 2..) => {
+                        tile::<V, 2, 2>(c, c_stride, a, a_row, b, b_panel, walk);
+                        2
+                    }
+                    (2, _) => {
+                        tile::<V, 2, 1>(c, c_stride, a, a_row, b, b_panel, walk);
+                        1
+                    }
+                    (3, 2..) => {
+                        tile::<V, 3, 2>(c, c_stride, a, a_row, b, b_panel, walk);
+                        2
+                    }
+                    _ => {
+                        tile::<V, 3, 1>(c, c_stride, a, a_row, b, b_panel, walk);
+                        1
+                    }
+                };
+            }
+            return;
+        }
+        for panel in 0..panels {
+            let (c, b) = (c.add(panel * c_stride.1), b.add(panel * b_panel));
+            let count = rows.div_ceil(V::ACCUMULATORS);
+            let mut row = 0;
+            for at in 0..count {
+                let end = (at + 1) * rows / count;
+                let (c, a) = (c.add(row * c_stride.0), a.add(row * a_row));
+                match end - row {
+                    1 => tile::<V, 1, 1>(c, c_stride, a, a_row, b, b_panel, walk),
+                    2 => tile::<V, 2, 1>(c, c_stride, a, a_row, b, b_panel, walk),
+                    3 => tile::<V, 3, 1>(c, c_stride, a, a_row, b, b_panel, walk),
+                    4 => tile::<V, 4, 1>(c, c_stride, a, a_row, b, b_panel, walk),
+                    5 => tile::<V, 5, 1>(c, c_stride, a, a_row, b, b_panel, walk),
+                    _ => tile::<V, 6, 1>(c, c_stride, a, a_row, b, b_panel, walk),
+                }
+                row = end;
+            }
+        }
+    }
+}
+
+/// Rows of a [`Panels`] matrix as the left factor of a product, along all columns or a run of groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<T> {
+    /// The first number of the first row.
+    pub(crate) start: *const T,
+    /// Numbers between groups: `16 * rows` of the matrix.
+    pub(crate) group_stride: usize,
+    /// Terms in the chain.
+    pub(crate) depth: usize,
+}
+
+/// `C += A · W` for some rows and neighbouring panels. `w` is the first panel; panels of `C` are `c_panel` apart.
+#[inline(always)]
+pub(crate) unsafe fn panel_product<V: Lanes>(
+    rows: usize,
+    panels: usize,
+    c: *mut V::Scalar,
+    c_panel: usize,
+    left: Left<V::Scalar>,
+    w: *const V::Scalar,
+    w_panel: usize,
+) {
+    // One row reads each weight once: blocks would only reload its sums.
+    let block = if rows == 1 { usize::MAX } else { DEPTH_BLOCK };
+    // Several rows: finish a panel before the next, so that its block stays in the first-level cache.
+    let step = if rows <= 3 { panels } else { 1 };
+    // SAFETY: the caller promises that rows, panels and depth lie inside the buffers.
+    unsafe {
+        let mut panel = 0;
+        while panel < panels {
+            let mut k = 0;
+            while k < left.depth {
+                let depth = block.min(left.depth - k);
+                let (whole, rest) = (depth / GROUP, depth % GROUP);
+                let a = left.start.add(k / GROUP * left.group_stride);
+                let c = c.add(panel * c_panel);
+                let w = w.add(panel * w_panel + k * GROUP);
+                let walk = Walk {
+                    outer: whole,
+                    a_outer: left.group_stride.cast_signed(),
+                    b_outer: (GROUP * GROUP).cast_signed(),
+                    inner: GROUP,
+                    a_inner: 1,
+                    b_inner: GROUP,
+                };
+                if whole > 0 {
+                    tiles::<V>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
+                }
+                if rest > 0 {
+                    let walk = Walk { outer: 1, inner: rest, ..walk };
+                    let (a, w) = (a.add(whole * left.group_stride), w.add(whole * GROUP * GROUP));
+                    tiles::<V>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
+                }
+                k += depth;
+            }
+            panel += step;
+        }
+    }
+}
+
+struct Product<T> {
+    rows: usize,
+    panels: usize,
+    c: *mut T,
+    c_panel: usize,
+    left: Left<T>,
+    w: *const T,
+    w_panel: usize,
+    bias: Option<*const T>,
+}
+
+impl<T: Scalar> Kernel<T> for Product<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        // Rows whose activations fit into the second-level cache beside a panel.
+        let block = (32_768 / self.left.depth.max(1)).clamp(24, 240);
+        let mut row = 0;
+        // SAFETY: `product` has checked the sizes and gives each thread rows of its own.
+        unsafe {
+            while row < self.rows {
+                let rows = block.min(self.rows - row);
+                for panel in 0..self.panels {
+                    let c = self.c.add(panel * self.c_panel + row * GROUP);
+                    let start = match self.bias {
+                        Some(bias) => V::load(bias.add(panel * GROUP)),
+                        None => V::splat(T::ZERO),
+                    };
+                    for row in 0..rows {
+                        start.store(c.add(row * GROUP));
+                    }
+                }
+                let left = Left { start: self.left.start.add(row * GROUP), ..self.left };
+                let c = self.c.add(row * GROUP);
+                panel_product::<V>(rows, self.panels, c, self.c_panel, left, self.w, self.w_panel);
+                row += rows;
+            }
+        }
+    }
+}
+
+/// `c = bias + a · w`, row by row; the chain of an element starts from the bias (or 0) and goes along the columns of
+/// `a` upwards.
+///
+/// # Shapes
+/// `a`: rows × depth, `w`: panels × depth, `bias`: one block a panel, `c`: rows × (16 · panels, or fewer in the last).
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn product<T: Scalar>(
+    compute: &Compute,
+    a: &Panels<T>,
+    w: &Packed<T>,
+    bias: Option<&[Block<T>]>,
+    c: &mut Panels<T>,
+) {
+    // A transposed weight has a term for the padding too; both factors are zero there.
+    let padded = a.groups() * GROUP;
+    assert!(w.depth() == a.columns() || w.depth() == padded, "{} columns, depth {}", a.columns(), w.depth());
+    assert_eq!((c.rows(), c.groups()), (a.rows(), w.panels()), "result");
+    assert!(bias.is_none_or(|bias| bias.len() == w.panels()), "bias");
+    let (rows, panels, depth) = (a.rows(), w.panels(), w.depth());
+    let result = Shared::new(c.blocks_mut());
+    let left = a.blocks();
+    compute.split(rows, 24, |range| {
+        // SAFETY: the shapes were checked; each range has rows of its own.
+        unsafe {
+            compute.isa().run(Product {
+                rows: range.len(),
+                panels,
+                c: result.get().add(range.start).cast::<T>(),
+                c_panel: rows * GROUP,
+                left: Left {
+                    start: left.as_ptr().add(range.start).cast::<T>(),
+                    group_stride: rows * GROUP,
+                    depth,
+                },
+                w: w.blocks().as_ptr().cast::<T>(),
+                w_panel: depth * GROUP,
+                bias: bias.map(|bias| bias.as_ptr().cast::<T>()),
+            });
+        }
+    });
+}
+
+/// Rows that belong together in the chain of a weight's gradient: `rows` rows from `a` on in the left factor and from
+/// `b` on in the right one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRun {
+    /// First row in the left factor.
+    pub a: usize,
+    /// First row in the right factor.
+    pub b: usize,
+    /// Rows.
+    pub rows: usize,
+}
+
+struct GradientProduct<'a, T> {
+    runs: &'a [RowRun],
+    a: *const T,
+    a_rows: usize,
+    depth: usize,
+    b: *const T,
+    b_rows: usize,
+    /// The panel of `b` for panel p of the result is `(p / slots) * group_slots + first + p % slots`.
+    slots: Slots,
+    panels: std::ops::Range<usize>,
+    c: *mut T,
+}
+
+/// Which panels of each group take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots {
+    /// Panels of a group in the matrix.
+    pub(crate) per_group: usize,
+    /// The first that takes part.
+    pub(crate) first: usize,
+    /// How many take part.
+    pub(crate) count: usize,
+}
+
+impl Slots {
+    pub(crate) const PLAIN: Self = Self { per_group: 1, first: 0, count: 1 };
+
+    #[inline(always)]
+    pub(crate) fn panel(self, index: usize) -> usize {
+        index / self.count * self.per_group + self.first + index % self.count
+    }
+}
+
+impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        // Rows of a block: the left factor's part fits into the second-level cache, a panel of the right one into the
+        // first.
+        let most = (65_536 / self.depth.max(1)).clamp(32, 256);
+        let mut first = 0;
+        // SAFETY: `gradient_product` has checked the sizes and gives each thread panels of its own.
+        unsafe {
+            while first < self.runs.len() {
+                // Join runs of one length that are evenly spaced into one walk.
+                let RowRun { a: a_row, b: b_row, rows } = self.runs[first];
+                let mut count = 1;
+                let mut step = (0, 0);
+                while first + count < self.runs.len() && (count + 1) * rows <= most {
+                    let (last, next) = (self.runs[first + count - 1], self.runs[first + count]);
+                    let distance =
+                        (next.a.wrapping_sub(last.a).cast_signed(), next.b.wrapping_sub(last.b).cast_signed());
+                    if next.rows != rows || (count > 1 && distance != step) {
+                        break;
+                    }
+                    step = distance;
+                    count += 1;
+                }
+                for panel in self.panels.clone() {
+                    let b = self.b.add((self.slots.panel(panel) * self.b_rows + b_row) * GROUP);
+                    let mut column = 0;
+                    while column < self.depth {
+                        let columns = GROUP.min(self.depth - column);
+                        let a = self.a.add((column / GROUP * self.a_rows + a_row) * GROUP);
+                        let c = self.c.add((panel * self.depth + column) * GROUP);
+                        // A run longer than a block is walked in parts.
+                        let mut done = 0;
+                        while done < rows {
+                            let part = if count > 1 { rows } else { most.min(rows - done) };
+                            let walk = Walk {
+                                outer: count,
+                                a_outer: step.0 * GROUP.cast_signed(),
+                                b_outer: step.1 * GROUP.cast_signed(),
+                                inner: part,
+                                a_inner: GROUP,
+                                b_inner: GROUP,
+                            };
+                            let (a, b) = (a.add(done * GROUP), b.add(done * GROUP));
+                            tiles::<V>(columns, 1, c, (GROUP, 0), a, 1, b, 0, walk);
+                            done += part;
+                        }
+                        column += columns;
+                    }
+                }
+                first += count;
+            }
+        }
+    }
+}
+
+/// `c[panel][k] += Σ a[row][k] * b[row][panel]`, the chain of an element going through `runs` in their order.
+pub(crate) fn gradient_product_slots<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    a: &Panels<T>,
+    b: &Panels<T>,
+    slots: Slots,
+    c: &mut Packed<T>,
+) {
+    let panels = b.groups() / slots.per_group * slots.count;
+    assert_eq!((c.panels(), c.depth()), (panels, a.columns()), "gradient");
+    for run in runs {
+        assert!(run.a + run.rows <= a.rows() && run.b + run.rows <= b.rows(), "{run:?}");
+    }
+    let depth = c.depth();
+    let result = Shared::new(c.blocks_mut());
+    let (left, right) = (a.blocks(), b.blocks());
+    compute.split(panels, 1, |range| {
+        compute.isa().run(GradientProduct {
+            runs,
+            a: left.as_ptr().cast::<T>(),
+            a_rows: a.rows(),
+            depth,
+            b: right.as_ptr().cast::<T>(),
+            b_rows: b.rows(),
+            slots,
+            panels: range,
+            c: result.get().cast::<T>(),
+        });
+    });
+}
+
+/// The gradient of a weight: `c[panel][k] += Σ a[row][k] * b[row][panel]`, the chain of an element going through
+/// `runs` in their order, and through the rows of each upwards.
+///
+/// # Shapes
+/// `a`: the inputs, rows × depth; `b`: the gradients of the outputs, rows × outputs; `c`: panels × depth.
+///
+/// # Panics
+/// If the shapes do not fit or a run passes an end.
+pub fn gradient_product<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    a: &Panels<T>,
+    b: &Panels<T>,
+    c: &mut Packed<T>,
+) {
+    gradient_product_slots(compute, runs, a, b, Slots::PLAIN, c);
+}
+
+struct ColumnSums<'a, T> {
+    runs: &'a [RowRun],
+    b: *const T,
+    b_rows: usize,
+    panels: std::ops::Range<usize>,
+    sums: *mut T,
+}
+
+impl<T: Scalar> Kernel<T> for ColumnSums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        // SAFETY: `column_sums` has checked the sizes and gives each thread panels of its own.
+        unsafe {
+            for panel in self.panels.clone() {
+                let to = self.sums.add(panel * GROUP);
+                let mut sum = V::load(to);
+                for run in self.runs {
+                    let from = self.b.add((panel * self.b_rows + run.b) * GROUP);
+                    for row in 0..run.rows {
+                        sum = sum.add(V::load(from.add(row * GROUP)));
+                    }
+                }
+                sum.store(to);
+            }
+        }
+    }
+}
+
+/// The gradient of a bias: `sums[panel] += Σ b[row][panel]`, in the order of `runs` (their `a` is not used).
+///
+/// # Panics
+/// If the shapes do not fit or a run passes the end.
+pub fn column_sums<T: Scalar>(compute: &Compute, runs: &[RowRun], b: &Panels<T>, sums: &mut [Block<T>]) {
+    assert_eq!(sums.len(), b.groups(), "sums");
+    for run in runs {
+        assert!(run.b + run.rows <= b.rows(), "{run:?}");
+    }
+    let result = Shared::new(sums);
+    let right = b.blocks();
+    compute.split(b.groups(), 4, |range| {
+        compute.isa().run(ColumnSums {
+            runs,
+            b: right.as_ptr().cast::<T>(),
+            b_rows: b.rows(),
+            panels: range,
+            sums: result.get().cast::<T>(),
+        });
+    });
+}
+
+struct SumByIndex<'a, T> {
+    runs: &'a [RowRun],
+    index: &'a [u32],
+    b: *const T,
+    b_rows: usize,
+    slots: Slots,
+    panels: std::ops::Range<usize>,
+    sums: *mut T,
+    sum_rows: usize,
+}
+
+impl<T: Scalar> Kernel<T> for SumByIndex<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        // SAFETY: `sum_rows_by_index` has checked sizes and indices and gives each thread panels of its own.
+        unsafe {
+            for panel in self.panels.clone() {
+                let from = self.b.add(self.slots.panel(panel) * self.b_rows * GROUP);
+                let to = self.sums.add(panel * self.sum_rows * GROUP);
+                for run in self.runs {
+                    for row in run.b..run.b + run.rows {
+                        let to = to.add(*self.index.get_unchecked(row) as usize * GROUP);
+                        V::load(to).add(V::load(from.add(row * GROUP))).store(to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn sum_rows_by_index_slots<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    index: &[u32],
+    b: &Panels<T>,
+    slots: Slots,
+    sums: &mut Panels<T>,
+) {
+    let panels = b.groups() / slots.per_group * slots.count;
+    assert_eq!(sums.groups(), panels, "sums");
+    assert_eq!(index.len(), b.rows(), "index");
+    for run in runs {
+        assert!(run.b + run.rows <= b.rows(), "{run:?}");
+    }
+    let sum_rows = sums.rows();
+    assert!(index.iter().all(|&at| (at as usize) < sum_rows), "index past {sum_rows}");
+    let result = Shared::new(sums.blocks_mut());
+    let right = b.blocks();
+    compute.split(panels, 4, |range| {
+        compute.isa().run(SumByIndex {
+            runs,
+            index,
+            b: right.as_ptr().cast::<T>(),
+            b_rows: b.rows(),
+            slots,
+            panels: range,
+            sums: result.get().cast::<T>(),
+            sum_rows,
+        });
+    });
+}
+
+/// `sums[index[row]] += b[row]` in the order of `runs` (their `a` is not used): each token's sum is a chain of its own.
+///
+/// # Panics
+/// If the shapes do not fit, or a run or an index passes an end.
+pub fn sum_rows_by_index<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    index: &[u32],
+    b: &Panels<T>,
+    sums: &mut Panels<T>,
+) {
+    sum_rows_by_index_slots(compute, runs, index, b, Slots::PLAIN, sums);
+}
