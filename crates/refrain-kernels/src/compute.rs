@@ -36,7 +36,9 @@ impl Compute {
     /// The number of threads.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
+        self.pool
+            .as_ref()
+            .map_or(1, ThreadPool::current_num_threads)
     }
 
     /// Runs `work` inside the pool, so that the kernels called in it need not wake it each time.
@@ -54,7 +56,11 @@ impl Compute {
         if parts == 1 {
             return work(0..count);
         }
-        self.run(|| halve(0..parts, &|part| work(part * count / parts..(part + 1) * count / parts)));
+        self.run(|| {
+            halve(0..parts, &|part| {
+                work(part * count / parts..(part + 1) * count / parts)
+            })
+        });
     }
 }
 
@@ -63,7 +69,10 @@ fn halve(parts: Range<usize>, work: &(impl Fn(usize) + Sync)) {
         return work(parts.start);
     }
     let middle = parts.start + parts.len() / 2;
-    rayon::join(|| halve(parts.start..middle, work), || halve(middle..parts.end, work));
+    rayon::join(
+        || halve(parts.start..middle, work),
+        || halve(middle..parts.end, work),
+    );
 }
 
 /// A pointer that several threads write through, each to places of its own.

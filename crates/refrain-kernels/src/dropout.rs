@@ -97,7 +97,10 @@ pub fn dropout<T: Scalar>(
     offsets: &[usize],
     values: &mut Panels<T>,
 ) {
-    assert!((0.0..1.0).contains(&probability), "probability {probability}");
+    assert!(
+        (0.0..1.0).contains(&probability),
+        "probability {probability}"
+    );
     assert_eq!(offsets.last().copied(), Some(values.rows()), "rows");
     if probability == 0.0 {
         return;
@@ -131,7 +134,11 @@ mod tests {
 
     #[test]
     fn masks_have_the_right_share_and_differ_by_every_part_of_the_key() {
-        let key = DropoutKey { seed: 7, step: 3, layer: 1 };
+        let key = DropoutKey {
+            seed: 7,
+            step: 3,
+            layer: 1,
+        };
         let single = mask(&Compute::single(Isa::SCALAR), key);
         assert_eq!(mask(&Compute::new(Isa::detect(), 2), key), single);
         let values = single.to_rows(0, 400);

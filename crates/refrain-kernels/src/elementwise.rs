@@ -76,7 +76,11 @@ pub fn scale<T: Scalar>(compute: &Compute, values: &mut [T], factor: T) {
     compute.split(count, PART, |range| {
         // SAFETY: the range lies inside the slice.
         let values = unsafe { shared.get().add(range.start) };
-        compute.isa().run(Scale { values, count: range.len(), factor });
+        compute.isa().run(Scale {
+            values,
+            count: range.len(),
+            factor,
+        });
     });
 }
 

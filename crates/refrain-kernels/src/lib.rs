@@ -19,12 +19,12 @@ mod simd;
 mod softmax;
 mod update;
 
-pub use cells::{Cell, GruCell, LstmCell, RnnCell};
+pub use cells::{BackwardStep, Cell, GruCell, LstmCell, RnnCell};
 pub use compute::Compute;
 pub use dropout::{DropoutKey, dropout};
 pub use elementwise::{add_assign, all_finite, scale, sum_of_squares};
 pub use panels::{Block, GROUP, GateOrder, Packed, Panels, groups};
-pub use product::{RowRun, column_sums, gradient_product, product, sum_rows_by_index};
+pub use product::{RowRun, Slots, column_sums, gradient_product, product, sum_rows_by_index};
 pub use recurrent::{Backward, Forward, Input, backward, forward};
 pub use scalar::Scalar;
 pub use simd::{Isa, IsaError, Lanes};

@@ -17,8 +17,13 @@ const LOG2_E: f32 = std::f32::consts::LOG2_E;
 // ln 2 in two parts, the first with trailing zeros, so that n * LN2_HIGH is exact for |n| ≤ 126.
 const LN2_HIGH: f32 = 0.693_359_375;
 const LN2_LOW: f32 = -2.121_944_4e-4;
-const P: [f32; 5] =
-    [0.5, 0.166_665_42, 0.041_666_28, 0.008_366_659, 0.001_394_658_1];
+const P: [f32; 5] = [
+    0.5,
+    0.166_665_42,
+    0.041_666_28,
+    0.008_366_659,
+    0.001_394_658_1,
+];
 /// Beyond this `exp` would leave the normal numbers: exp(±87) = 6.1e±37.
 const EXP_LIMIT: f32 = 87.0;
 /// From here on tanh rounds to 1 in `f32`.
@@ -107,12 +112,24 @@ mod tests {
         assert_eq!(found.map(f32::to_bits), scalar.map(f32::to_bits), "at {x}");
         let exact = f64::from(x);
         if exact.abs() <= 87.0 {
-            assert!(relative(found[0], libm::exp(exact)) < EXP_BOUND, "exp({x}) = {}", found[0]);
+            assert!(
+                relative(found[0], libm::exp(exact)) < EXP_BOUND,
+                "exp({x}) = {}",
+                found[0]
+            );
             let sigmoid = 1.0 / (1.0 + libm::exp(-exact));
-            assert!(relative(found[1], sigmoid) < SIGMOID_BOUND, "sigmoid({x}) = {}", found[1]);
+            assert!(
+                relative(found[1], sigmoid) < SIGMOID_BOUND,
+                "sigmoid({x}) = {}",
+                found[1]
+            );
         }
         if x == 0.0 || x.abs() >= f32::MIN_POSITIVE {
-            assert!(relative(found[2], libm::tanh(exact)) < TANH_BOUND, "tanh({x}) = {}", found[2]);
+            assert!(
+                relative(found[2], libm::tanh(exact)) < TANH_BOUND,
+                "tanh({x}) = {}",
+                found[2]
+            );
         }
     }
 
@@ -130,9 +147,15 @@ mod tests {
     #[test]
     fn extremes_stay_in_range_and_nan_stays_nan() {
         let [exp, sigmoid, tanh] = Isa::detect().run(All(f32::INFINITY));
-        assert!(exp.is_finite() && sigmoid == 1.0 && tanh == 1.0, "{exp} {sigmoid} {tanh}");
+        assert!(
+            exp.is_finite() && sigmoid == 1.0 && tanh == 1.0,
+            "{exp} {sigmoid} {tanh}"
+        );
         let [exp, sigmoid, tanh] = Isa::detect().run(All(f32::NEG_INFINITY));
-        assert!(exp > 0.0 && sigmoid > 0.0 && sigmoid < 1e-37 && tanh == -1.0, "{exp} {sigmoid} {tanh}");
+        assert!(
+            exp > 0.0 && sigmoid > 0.0 && sigmoid < 1e-37 && tanh == -1.0,
+            "{exp} {sigmoid} {tanh}"
+        );
         assert!(Isa::detect().run(All(f32::NAN)).iter().all(|x| x.is_nan()));
         assert!(Isa::SCALAR.run(All(f32::NAN)).iter().all(|x| x.is_nan()));
     }

@@ -46,7 +46,11 @@ impl<T: Scalar> Panels<T> {
     /// A matrix of zeros.
     #[must_use]
     pub fn new(rows: usize, columns: usize) -> Self {
-        Self { blocks: vec![Block::ZERO; rows * groups(columns)], rows, columns }
+        Self {
+            blocks: vec![Block::ZERO; rows * groups(columns)],
+            rows,
+            columns,
+        }
     }
 
     /// Takes another size, all zeros; allocates only where it grows past its largest size so far.
@@ -112,7 +116,10 @@ impl<T: Scalar> Panels<T> {
     /// If `row` or `column` is out of range.
     #[must_use]
     pub fn get(&self, row: usize, column: usize) -> T {
-        assert!(row < self.rows && column < self.columns, "({row}, {column})");
+        assert!(
+            row < self.rows && column < self.columns,
+            "({row}, {column})"
+        );
         self.blocks[column / GROUP * self.rows + row].0[column % GROUP]
     }
 
@@ -121,7 +128,10 @@ impl<T: Scalar> Panels<T> {
     /// # Panics
     /// If `row` or `column` is out of range.
     pub fn set(&mut self, row: usize, column: usize, value: T) {
-        assert!(row < self.rows && column < self.columns, "({row}, {column})");
+        assert!(
+            row < self.rows && column < self.columns,
+            "({row}, {column})"
+        );
         self.blocks[column / GROUP * self.rows + row].0[column % GROUP] = value;
     }
 
@@ -133,9 +143,19 @@ impl<T: Scalar> Panels<T> {
         if self.columns == 0 {
             return;
         }
-        assert!(values.len().is_multiple_of(self.columns), "{} numbers in rows of {}", values.len(), self.columns);
+        assert!(
+            values.len().is_multiple_of(self.columns),
+            "{} numbers in rows of {}",
+            values.len(),
+            self.columns
+        );
         let count = values.len() / self.columns;
-        assert!(row + count <= self.rows, "rows {row}..{} of {}", row + count, self.rows);
+        assert!(
+            row + count <= self.rows,
+            "rows {row}..{} of {}",
+            row + count,
+            self.rows
+        );
         for (at, values) in values.chunks_exact(self.columns).enumerate() {
             for (group, part) in values.chunks(GROUP).enumerate() {
                 self.blocks[group * self.rows + row + at].0[..part.len()].copy_from_slice(part);
@@ -162,9 +182,19 @@ impl<T: Scalar> Panels<T> {
         if self.columns == 0 {
             return;
         }
-        assert!(values.len().is_multiple_of(self.columns), "{} numbers in rows of {}", values.len(), self.columns);
+        assert!(
+            values.len().is_multiple_of(self.columns),
+            "{} numbers in rows of {}",
+            values.len(),
+            self.columns
+        );
         let count = values.len() / self.columns;
-        assert!(row + count <= self.rows, "rows {row}..{} of {}", row + count, self.rows);
+        assert!(
+            row + count <= self.rows,
+            "rows {row}..{} of {}",
+            row + count,
+            self.rows
+        );
         for (at, values) in values.chunks_exact_mut(self.columns).enumerate() {
             for (group, part) in values.chunks_mut(GROUP).enumerate() {
                 part.copy_from_slice(&self.blocks[group * self.rows + row + at].0[..part.len()]);
@@ -178,7 +208,10 @@ impl<T: Scalar> Panels<T> {
     /// If the columns differ or the rows pass an end.
     pub fn copy_rows(&mut self, row: usize, from: &Self, from_row: usize, count: usize) {
         assert_eq!(self.columns, from.columns, "columns");
-        assert!(row + count <= self.rows && from_row + count <= from.rows, "rows");
+        assert!(
+            row + count <= self.rows && from_row + count <= from.rows,
+            "rows"
+        );
         for group in 0..self.groups() {
             let to = group * self.rows + row;
             let source = group * from.rows + from_row;
@@ -227,7 +260,10 @@ impl GateOrder {
     fn span(&self, panel: usize) -> (usize, usize) {
         let group = panel / self.gates.len();
         let gate = self.gates[panel % self.gates.len()];
-        (gate * self.size + group * GROUP, GROUP.min(self.size - group * GROUP))
+        (
+            gate * self.size + group * GROUP,
+            GROUP.min(self.size - group * GROUP),
+        )
     }
 }
 
@@ -353,7 +389,11 @@ impl<T: Scalar> Packed<T> {
     /// If the sizes do not fit.
     pub fn unpack_transposed(&self, weight: &mut [T], order: GateOrder, depth: usize) {
         assert_eq!(weight.len(), order.rows() * depth, "weight");
-        assert_eq!((self.panels, self.depth), (groups(depth), order.panels() * GROUP), "packed");
+        assert_eq!(
+            (self.panels, self.depth),
+            (groups(depth), order.panels() * GROUP),
+            "packed"
+        );
         for (panel, blocks) in self.blocks.chunks_exact(self.depth.max(1)).enumerate() {
             let column = panel * GROUP;
             let width = GROUP.min(depth - column);

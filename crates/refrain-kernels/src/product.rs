@@ -1,6 +1,7 @@
 //! Matrix products. Every element of a result is one chain of fused multiply-adds that starts from what stood there;
 //! blocks, tiles and threads only decide when a part of the chain is computed, never its order.
 
+use crate::cells::Cell;
 use crate::compute::{Compute, Shared};
 use crate::panels::{Block, GROUP, Packed, Panels};
 use crate::scalar::Scalar;
@@ -196,8 +197,15 @@ pub(crate) unsafe fn panel_product<V: Lanes>(
                     tiles::<V>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
                 }
                 if rest > 0 {
-                    let walk = Walk { outer: 1, inner: rest, ..walk };
-                    let (a, w) = (a.add(whole * left.group_stride), w.add(whole * GROUP * GROUP));
+                    let walk = Walk {
+                        outer: 1,
+                        inner: rest,
+                        ..walk
+                    };
+                    let (a, w) = (
+                        a.add(whole * left.group_stride),
+                        w.add(whole * GROUP * GROUP),
+                    );
                     tiles::<V>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
                 }
                 k += depth;
@@ -240,9 +248,20 @@ impl<T: Scalar> Kernel<T> for Product<T> {
                         start.store(c.add(row * GROUP));
                     }
                 }
-                let left = Left { start: self.left.start.add(row * GROUP), ..self.left };
+                let left = Left {
+                    start: self.left.start.add(row * GROUP),
+                    ..self.left
+                };
                 let c = self.c.add(row * GROUP);
-                panel_product::<V>(rows, self.panels, c, self.c_panel, left, self.w, self.w_panel);
+                panel_product::<V>(
+                    rows,
+                    self.panels,
+                    c,
+                    self.c_panel,
+                    left,
+                    self.w,
+                    self.w_panel,
+                );
                 row += rows;
             }
         }
@@ -266,7 +285,12 @@ pub fn product<T: Scalar>(
 ) {
     // A transposed weight has a term for the padding too; both factors are zero there.
     let padded = a.groups() * GROUP;
-    assert!(w.depth() == a.columns() || w.depth() == padded, "{} columns, depth {}", a.columns(), w.depth());
+    assert!(
+        w.depth() == a.columns() || w.depth() == padded,
+        "{} columns, depth {}",
+        a.columns(),
+        w.depth()
+    );
     assert_eq!((c.rows(), c.groups()), (a.rows(), w.panels()), "result");
     assert!(bias.is_none_or(|bias| bias.len() == w.panels()), "bias");
     let (rows, panels, depth) = (a.rows(), w.panels(), w.depth());
@@ -318,22 +342,55 @@ struct GradientProduct<'a, T> {
     c: *mut T,
 }
 
-/// Which panels of each group take part.
+/// Which panels of each group of a gates matrix take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slots {
+pub struct Slots {
     /// Panels of a group in the matrix.
-    pub(crate) per_group: usize,
+    per_group: usize,
     /// The first that takes part.
-    pub(crate) first: usize,
+    first: usize,
     /// How many take part.
-    pub(crate) count: usize,
+    count: usize,
 }
 
 impl Slots {
-    pub(crate) const PLAIN: Self = Self { per_group: 1, first: 0, count: 1 };
+    /// All panels of a plain matrix.
+    pub const PLAIN: Self = Self {
+        per_group: 1,
+        first: 0,
+        count: 1,
+    };
 
+    /// The slots of cell `C` that receive the input's product.
+    #[must_use]
+    pub const fn x<C: Cell>() -> Self {
+        Self {
+            per_group: C::SLOTS,
+            first: C::X.0,
+            count: C::X.1.len(),
+        }
+    }
+
+    /// The slots of cell `C` that receive the hidden state's product.
+    #[must_use]
+    pub const fn h<C: Cell>() -> Self {
+        Self {
+            per_group: C::SLOTS,
+            first: C::H.0,
+            count: C::H.1.len(),
+        }
+    }
+
+    /// How many panels of a matrix with `panels` panels take part.
+    #[must_use]
+    pub fn of(self, panels: usize) -> usize {
+        panels / self.per_group * self.count
+    }
+
+    /// The panel of the matrix that takes part as number `index`.
     #[inline(always)]
-    pub(crate) fn panel(self, index: usize) -> usize {
+    #[must_use]
+    pub fn panel(self, index: usize) -> usize {
         index / self.count * self.per_group + self.first + index % self.count
     }
 }
@@ -351,13 +408,19 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
         unsafe {
             while first < self.runs.len() {
                 // Join runs of one length that are evenly spaced into one walk.
-                let RowRun { a: a_row, b: b_row, rows } = self.runs[first];
+                let RowRun {
+                    a: a_row,
+                    b: b_row,
+                    rows,
+                } = self.runs[first];
                 let mut count = 1;
                 let mut step = (0, 0);
                 while first + count < self.runs.len() && (count + 1) * rows <= most {
                     let (last, next) = (self.runs[first + count - 1], self.runs[first + count]);
-                    let distance =
-                        (next.a.wrapping_sub(last.a).cast_signed(), next.b.wrapping_sub(last.b).cast_signed());
+                    let distance = (
+                        next.a.wrapping_sub(last.a).cast_signed(),
+                        next.b.wrapping_sub(last.b).cast_signed(),
+                    );
                     if next.rows != rows || (count > 1 && distance != step) {
                         break;
                     }
@@ -365,7 +428,9 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
                     count += 1;
                 }
                 for panel in self.panels.clone() {
-                    let b = self.b.add((self.slots.panel(panel) * self.b_rows + b_row) * GROUP);
+                    let b = self
+                        .b
+                        .add((self.slots.panel(panel) * self.b_rows + b_row) * GROUP);
                     let mut column = 0;
                     while column < self.depth {
                         let columns = GROUP.min(self.depth - column);
@@ -374,7 +439,11 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
                         // A run longer than a block is walked in parts.
                         let mut done = 0;
                         while done < rows {
-                            let part = if count > 1 { rows } else { most.min(rows - done) };
+                            let part = if count > 1 {
+                                rows
+                            } else {
+                                most.min(rows - done)
+                            };
                             let walk = Walk {
                                 outer: count,
                                 a_outer: step.0 * GROUP.cast_signed(),
@@ -396,8 +465,16 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
     }
 }
 
-/// `c[panel][k] += Σ a[row][k] * b[row][panel]`, the chain of an element going through `runs` in their order.
-pub(crate) fn gradient_product_slots<T: Scalar>(
+/// The gradient of a weight: `c[panel][k] += Σ a[row][k] * b[row][panel]`, the chain of an element going through
+/// `runs` in their order, and through the rows of each upwards.
+///
+/// # Shapes
+/// `a`: the inputs, rows × depth; `b`: the gradients of the outputs, rows × outputs, of which `slots` take part;
+/// `c`: panels × depth.
+///
+/// # Panics
+/// If the shapes do not fit or a run passes an end.
+pub fn gradient_product<T: Scalar>(
     compute: &Compute,
     runs: &[RowRun],
     a: &Panels<T>,
@@ -405,10 +482,13 @@ pub(crate) fn gradient_product_slots<T: Scalar>(
     slots: Slots,
     c: &mut Packed<T>,
 ) {
-    let panels = b.groups() / slots.per_group * slots.count;
+    let panels = slots.of(b.groups());
     assert_eq!((c.panels(), c.depth()), (panels, a.columns()), "gradient");
     for run in runs {
-        assert!(run.a + run.rows <= a.rows() && run.b + run.rows <= b.rows(), "{run:?}");
+        assert!(
+            run.a + run.rows <= a.rows() && run.b + run.rows <= b.rows(),
+            "{run:?}"
+        );
     }
     let depth = c.depth();
     let result = Shared::new(c.blocks_mut());
@@ -426,24 +506,6 @@ pub(crate) fn gradient_product_slots<T: Scalar>(
             c: result.get().cast::<T>(),
         });
     });
-}
-
-/// The gradient of a weight: `c[panel][k] += Σ a[row][k] * b[row][panel]`, the chain of an element going through
-/// `runs` in their order, and through the rows of each upwards.
-///
-/// # Shapes
-/// `a`: the inputs, rows × depth; `b`: the gradients of the outputs, rows × outputs; `c`: panels × depth.
-///
-/// # Panics
-/// If the shapes do not fit or a run passes an end.
-pub fn gradient_product<T: Scalar>(
-    compute: &Compute,
-    runs: &[RowRun],
-    a: &Panels<T>,
-    b: &Panels<T>,
-    c: &mut Packed<T>,
-) {
-    gradient_product_slots(compute, runs, a, b, Slots::PLAIN, c);
 }
 
 struct ColumnSums<'a, T> {
@@ -480,7 +542,12 @@ impl<T: Scalar> Kernel<T> for ColumnSums<'_, T> {
 ///
 /// # Panics
 /// If the shapes do not fit or a run passes the end.
-pub fn column_sums<T: Scalar>(compute: &Compute, runs: &[RowRun], b: &Panels<T>, sums: &mut [Block<T>]) {
+pub fn column_sums<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    b: &Panels<T>,
+    sums: &mut [Block<T>],
+) {
     assert_eq!(sums.len(), b.groups(), "sums");
     for run in runs {
         assert!(run.b + run.rows <= b.rows(), "{run:?}");
@@ -530,7 +597,11 @@ impl<T: Scalar> Kernel<T> for SumByIndex<'_, T> {
     }
 }
 
-pub(crate) fn sum_rows_by_index_slots<T: Scalar>(
+/// `sums[index[row]] += b[row]` in the order of `runs` (their `a` is not used): each token's sum is a chain of its own.
+///
+/// # Panics
+/// If the shapes do not fit, or a run or an index passes an end.
+pub fn sum_rows_by_index<T: Scalar>(
     compute: &Compute,
     runs: &[RowRun],
     index: &[u32],
@@ -538,14 +609,17 @@ pub(crate) fn sum_rows_by_index_slots<T: Scalar>(
     slots: Slots,
     sums: &mut Panels<T>,
 ) {
-    let panels = b.groups() / slots.per_group * slots.count;
+    let panels = slots.of(b.groups());
     assert_eq!(sums.groups(), panels, "sums");
     assert_eq!(index.len(), b.rows(), "index");
     for run in runs {
         assert!(run.b + run.rows <= b.rows(), "{run:?}");
     }
     let sum_rows = sums.rows();
-    assert!(index.iter().all(|&at| (at as usize) < sum_rows), "index past {sum_rows}");
+    assert!(
+        index.iter().all(|&at| (at as usize) < sum_rows),
+        "index past {sum_rows}"
+    );
     let result = Shared::new(sums.blocks_mut());
     let right = b.blocks();
     compute.split(panels, 4, |range| {
@@ -560,18 +634,4 @@ pub(crate) fn sum_rows_by_index_slots<T: Scalar>(
             sum_rows,
         });
     });
-}
-
-/// `sums[index[row]] += b[row]` in the order of `runs` (their `a` is not used): each token's sum is a chain of its own.
-///
-/// # Panics
-/// If the shapes do not fit, or a run or an index passes an end.
-pub fn sum_rows_by_index<T: Scalar>(
-    compute: &Compute,
-    runs: &[RowRun],
-    index: &[u32],
-    b: &Panels<T>,
-    sums: &mut Panels<T>,
-) {
-    sum_rows_by_index_slots(compute, runs, index, b, Slots::PLAIN, sums);
 }

@@ -34,10 +34,21 @@ pub struct Forward<'a, T> {
     pub bias: &'a [Block<T>],
     /// Written: the activated gates, rows over time × panels.
     pub gates: &'a mut Panels<T>,
-    /// The hidden states; the first `batch` rows are h_0 and are read, then one row for each row of each step, written.
+    /// The hidden state before the first step, batch rows.
+    pub h_0: &'a Panels<T>,
+    /// The cell state before the first step, where the cell has one; else not read.
+    pub c_0: &'a Panels<T>,
+    /// Written: the hidden states, rows over time.
     pub h: &'a mut Panels<T>,
-    /// The same for the cell states, where the cell has them; else empty.
+    /// Written: the cell states, rows over time, where the cell has them; else not touched.
     pub c: &'a mut Panels<T>,
+}
+
+/// Where the states of the step before stand: rows `start..` of panels `panel` numbers apart.
+struct Previous<T> {
+    h: *const T,
+    c: *const T,
+    panel: usize,
 }
 
 struct ForwardRows<'a, T, C> {
@@ -49,6 +60,8 @@ struct ForwardRows<'a, T, C> {
     weight_hh: *const T,
     bias: *const T,
     gates: *mut T,
+    h_0: *const T,
+    c_0: *const T,
     h: *mut T,
     c: *mut T,
 }
@@ -60,8 +73,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
     fn run<V: Lanes<Scalar = T>>(self) {
         let batch = self.offsets[1] - self.offsets[0];
         let total = self.offsets[self.offsets.len() - 1];
-        let gate_panel = total * GROUP;
-        let state_panel = (batch + total) * GROUP;
+        let panel = total * GROUP;
         let (x_first, x_count) = (C::X.0, C::X.1.len());
         let (h_first, h_count) = (C::H.0, C::H.1.len());
         // SAFETY: `forward` has checked the sizes and gives each thread rows of its own.
@@ -75,21 +87,33 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
                 }
                 let rows = end - self.rows.start;
                 let row = start + self.rows.start;
-                // Row b of step t - 1 stands at `previous + b`; the state before step 0 stands first.
-                let previous = if t == 0 { 0 } else { batch + self.offsets[t - 1] } + self.rows.start;
-                let now = batch + row;
+                let previous = if t == 0 {
+                    let at = self.rows.start * GROUP;
+                    Previous {
+                        h: self.h_0.add(at),
+                        c: self.c_0.wrapping_add(at),
+                        panel: batch * GROUP,
+                    }
+                } else {
+                    let at = (self.offsets[t - 1] + self.rows.start) * GROUP;
+                    Previous {
+                        h: self.h.add(at),
+                        c: self.c.wrapping_add(at),
+                        panel,
+                    }
+                };
                 for group in 0..groups(self.hidden) {
-                    let gates = self.gates.add(group * C::SLOTS * gate_panel + row * GROUP);
+                    let gates = self.gates.add(group * C::SLOTS * panel + row * GROUP);
                     for slot in 0..C::SLOTS {
-                        let to = gates.add(slot * gate_panel);
+                        let to = gates.add(slot * panel);
                         let bias = V::load(self.bias.add((group * C::SLOTS + slot) * GROUP));
                         match self.input {
                             Input::Table(table, index)
                                 if slot >= x_first && slot < x_first + x_count =>
                             {
-                                let panel = group * x_count + slot - x_first;
+                                let at = group * x_count + slot - x_first;
                                 let table_rows = table.rows();
-                                let from = table.blocks().as_ptr().add(panel * table_rows).cast::<T>();
+                                let from = table.blocks().as_ptr().add(at * table_rows).cast::<T>();
                                 for b in 0..rows {
                                     let at = *index.get_unchecked(row + b) as usize;
                                     V::load(from.add(at * GROUP)).store(to.add(b * GROUP));
@@ -107,44 +131,50 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
                         panel_product::<V>(
                             rows,
                             x_count,
-                            gates.add(x_first * gate_panel),
-                            gate_panel,
+                            gates.add(x_first * panel),
+                            panel,
                             Left {
                                 start: x.blocks().as_ptr().add(row).cast::<T>(),
                                 group_stride: x.rows() * GROUP,
                                 depth,
                             },
-                            weight.blocks().as_ptr().add(group * x_count * depth).cast::<T>(),
+                            weight
+                                .blocks()
+                                .as_ptr()
+                                .add(group * x_count * depth)
+                                .cast::<T>(),
                             depth * GROUP,
                         );
                     }
                     panel_product::<V>(
                         rows,
                         h_count,
-                        gates.add(h_first * gate_panel),
-                        gate_panel,
+                        gates.add(h_first * panel),
+                        panel,
                         Left {
-                            start: self.h.add(previous * GROUP),
-                            group_stride: state_panel,
+                            start: previous.h,
+                            group_stride: previous.panel,
                             depth: self.hidden,
                         },
                         self.weight_hh.add(group * h_count * self.hidden * GROUP),
                         self.hidden * GROUP,
                     );
-                    let states = group * state_panel;
                     for b in 0..rows {
                         let mut slots = [V::splat(T::ZERO); 4];
                         for slot in 0..C::SLOTS {
-                            slots[slot] = V::load(gates.add(slot * gate_panel + b * GROUP));
+                            slots[slot] = V::load(gates.add(slot * panel + b * GROUP));
                         }
-                        let from = states + (previous + b) * GROUP;
-                        let to = states + (now + b) * GROUP;
-                        let h_previous = V::load(self.h.add(from));
-                        let c_previous =
-                            if C::HAS_C { V::load(self.c.add(from)) } else { V::splat(T::ZERO) };
+                        let from = group * previous.panel + b * GROUP;
+                        let to = group * panel + (row + b) * GROUP;
+                        let h_previous = V::load(previous.h.add(from));
+                        let c_previous = if C::HAS_C {
+                            V::load(previous.c.add(from))
+                        } else {
+                            V::splat(T::ZERO)
+                        };
                         let (h, c) = self.cell.forward(&mut slots, h_previous, c_previous);
                         for slot in 0..C::SLOTS {
-                            slots[slot].store(gates.add(slot * gate_panel + b * GROUP));
+                            slots[slot].store(gates.add(slot * panel + b * GROUP));
                         }
                         h.store(self.h.add(to));
                         if C::HAS_C {
@@ -161,7 +191,10 @@ fn check_offsets(offsets: &[usize]) -> (usize, usize) {
     assert!(offsets.len() >= 2 && offsets[0] == 0, "offsets {offsets:?}");
     let mut live = offsets[1];
     for step in offsets.windows(2) {
-        assert!(step[1] >= step[0] && step[1] - step[0] <= live, "offsets {offsets:?}");
+        assert!(
+            step[1] >= step[0] && step[1] - step[0] <= live,
+            "offsets {offsets:?}"
+        );
         live = step[1] - step[0];
     }
     (offsets[1], offsets[offsets.len() - 1])
@@ -175,12 +208,30 @@ pub fn forward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Forward<'_,
     let (batch, total) = check_offsets(args.offsets);
     let hidden = args.weight_hh.depth();
     let panels = groups(hidden) * C::SLOTS;
-    assert_eq!(args.weight_hh.panels(), groups(hidden) * C::H.1.len(), "weight_hh");
-    assert_eq!((args.gates.rows(), args.gates.groups()), (total, panels), "gates");
-    assert_eq!((args.h.rows(), args.h.columns()), (batch + total, hidden), "h");
+    assert_eq!(
+        args.weight_hh.panels(),
+        groups(hidden) * C::H.1.len(),
+        "weight_hh"
+    );
+    assert_eq!(
+        (args.gates.rows(), args.gates.groups()),
+        (total, panels),
+        "gates"
+    );
+    assert_eq!(
+        (args.h_0.rows(), args.h_0.columns()),
+        (batch, hidden),
+        "h_0"
+    );
+    assert_eq!((args.h.rows(), args.h.columns()), (total, hidden), "h");
     assert_eq!(args.bias.len(), panels, "bias");
     if C::HAS_C {
-        assert_eq!((args.c.rows(), args.c.columns()), (batch + total, hidden), "c");
+        assert_eq!(
+            (args.c_0.rows(), args.c_0.columns()),
+            (batch, hidden),
+            "c_0"
+        );
+        assert_eq!((args.c.rows(), args.c.columns()), (total, hidden), "c");
     }
     let x_panels = groups(hidden) * C::X.1.len();
     match args.input {
@@ -190,12 +241,17 @@ pub fn forward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Forward<'_,
         }
         Input::Table(table, index) => {
             assert_eq!((table.groups(), index.len()), (x_panels, total), "table");
-            assert!(index.iter().all(|&at| (at as usize) < table.rows()), "index past {}", table.rows());
+            assert!(
+                index.iter().all(|&at| (at as usize) < table.rows()),
+                "index past {}",
+                table.rows()
+            );
         }
     }
     let gates = Shared::new(args.gates.blocks_mut());
     let h = Shared::new(args.h.blocks_mut());
     let c = Shared::new(args.c.blocks_mut());
+    let (h_0, c_0) = (args.h_0.blocks(), args.c_0.blocks());
     compute.split(batch, 1, |rows| {
         compute.isa().run(ForwardRows {
             cell,
@@ -206,6 +262,8 @@ pub fn forward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Forward<'_,
             weight_hh: args.weight_hh.blocks().as_ptr().cast::<T>(),
             bias: args.bias.as_ptr().cast::<T>(),
             gates: gates.get().cast::<T>(),
+            h_0: h_0.as_ptr().cast::<T>(),
+            c_0: c_0.as_ptr().cast::<T>(),
             h: h.get().cast::<T>(),
             c: c.get().cast::<T>(),
         });
@@ -223,9 +281,13 @@ pub struct Backward<'a, T> {
     pub d_x: Option<(&'a Packed<T>, &'a mut Panels<T>)>,
     /// The activated gates of the forward pass; overwritten by the gradients of the sums before activation.
     pub gates: &'a mut Panels<T>,
-    /// The hidden states, h_0 first.
+    /// As in [`Forward`].
+    pub h_0: &'a Panels<T>,
+    /// As in [`Forward`].
+    pub c_0: &'a Panels<T>,
+    /// As written by [`forward`].
     pub h: &'a Panels<T>,
-    /// The cell states, c_0 first, where there are any.
+    /// As written by [`forward`].
     pub c: &'a Panels<T>,
     /// Gradient of the outputs, rows over time.
     pub d_output: &'a Panels<T>,
@@ -245,6 +307,8 @@ struct BackwardRows<'a, T, C> {
     input_groups: usize,
     d_x: *mut T,
     gates: *mut T,
+    h_0: *const T,
+    c_0: *const T,
     h: *const T,
     c: *const T,
     d_output: *const T,
@@ -268,7 +332,11 @@ unsafe fn gates_product<V: Lanes>(
 ) {
     let depth = group_count * count * GROUP;
     // Where the side has all slots, the groups follow each other without a gap: one long chain.
-    let (runs, run_slots) = if count == slots { (1, group_count * count) } else { (group_count, count) };
+    let (runs, run_slots) = if count == slots {
+        (1, group_count * count)
+    } else {
+        (group_count, count)
+    };
     // SAFETY: as in `panel_product`.
     unsafe {
         for run in 0..runs {
@@ -292,8 +360,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
         let steps = self.offsets.len() - 1;
         let total = self.offsets[steps];
         let hidden_groups = groups(self.hidden);
-        let gate_panel = total * GROUP;
-        let state_panel = (batch + total) * GROUP;
+        let panel = total * GROUP;
         let carry_panel = batch * GROUP;
         let zero = V::splat(T::ZERO);
         // SAFETY: `backward` has checked the sizes and gives each thread rows of its own.
@@ -312,47 +379,86 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                 for group in 0..hidden_groups {
                     for b in reached..end {
                         let to = self.d_h.add(group * carry_panel + b * GROUP);
-                        let d_output = self.d_output.add(group * gate_panel + (start + b) * GROUP);
+                        let d_output = self.d_output.add(group * panel + (start + b) * GROUP);
                         V::load(d_output).add(V::load(to)).store(to);
                     }
                 }
                 reached = reached.max(end);
                 let rows = end - self.rows.start;
                 let row = start + self.rows.start;
-                let previous = if t == 0 { 0 } else { batch + self.offsets[t - 1] } + self.rows.start;
-                let before = if t == 0 { None } else { Some(self.offsets[t - 1] + self.rows.start) };
+                let previous = if t == 0 {
+                    let at = self.rows.start * GROUP;
+                    Previous {
+                        h: self.h_0.add(at),
+                        c: self.c_0.wrapping_add(at),
+                        panel: carry_panel,
+                    }
+                } else {
+                    let at = (self.offsets[t - 1] + self.rows.start) * GROUP;
+                    Previous {
+                        h: self.h.add(at),
+                        c: self.c.wrapping_add(at),
+                        panel,
+                    }
+                };
+                let before = if t == 0 {
+                    None
+                } else {
+                    Some(self.offsets[t - 1] + self.rows.start)
+                };
                 for group in 0..hidden_groups {
-                    let gates = self.gates.add(group * C::SLOTS * gate_panel + row * GROUP);
-                    let states = group * state_panel;
+                    let gates = self.gates.add(group * C::SLOTS * panel + row * GROUP);
                     let carried = group * carry_panel + self.rows.start * GROUP;
                     for b in 0..rows {
                         let mut slots = [zero; 4];
                         for slot in 0..C::SLOTS {
-                            slots[slot] = V::load(gates.add(slot * gate_panel + b * GROUP));
+                            slots[slot] = V::load(gates.add(slot * panel + b * GROUP));
                         }
                         let at = carried + b * GROUP;
-                        let from = states + (previous + b) * GROUP;
-                        let to = states + (batch + row + b) * GROUP;
+                        let from = group * previous.panel + b * GROUP;
+                        let now = group * panel + (row + b) * GROUP;
                         let step = BackwardStep {
                             d_h: V::load(self.d_h.add(at)),
-                            d_c: if C::HAS_C { V::load(self.d_c.add(at)) } else { zero },
-                            h_previous: if C::DIRECT { V::load(self.h.add(from)) } else { zero },
-                            c_previous: if C::HAS_C { V::load(self.c.add(from)) } else { zero },
-                            c: if C::HAS_C { V::load(self.c.add(to)) } else { zero },
+                            d_c: if C::HAS_C {
+                                V::load(self.d_c.add(at))
+                            } else {
+                                zero
+                            },
+                            h_previous: if C::DIRECT {
+                                V::load(previous.h.add(from))
+                            } else {
+                                zero
+                            },
+                            c_previous: if C::HAS_C {
+                                V::load(previous.c.add(from))
+                            } else {
+                                zero
+                            },
+                            c: if C::HAS_C {
+                                V::load(self.c.add(now))
+                            } else {
+                                zero
+                            },
                         };
                         let (direct, d_c) = self.cell.backward(&mut slots, step);
                         for slot in 0..C::SLOTS {
-                            slots[slot].store(gates.add(slot * gate_panel + b * GROUP));
+                            slots[slot].store(gates.add(slot * panel + b * GROUP));
                         }
                         if C::HAS_C {
                             d_c.store(self.d_c.add(at));
                         }
                         // The chain of d_h_(t-1) starts from what reaches it beside the matrix.
                         let d_output = match before {
-                            Some(row) => V::load(self.d_output.add(group * gate_panel + (row + b) * GROUP)),
+                            Some(row) => {
+                                V::load(self.d_output.add(group * panel + (row + b) * GROUP))
+                            }
                             None => zero,
                         };
-                        let start = if C::DIRECT { d_output.add(direct) } else { d_output };
+                        let start = if C::DIRECT {
+                            d_output.add(direct)
+                        } else {
+                            d_output
+                        };
                         start.store(self.d_h.add(at));
                     }
                 }
@@ -363,7 +469,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                     self.d_h.add(self.rows.start * GROUP),
                     carry_panel,
                     gates,
-                    gate_panel,
+                    panel,
                     (C::SLOTS, C::H.0, C::H.1.len()),
                     hidden_groups,
                     self.weight_hh,
@@ -371,16 +477,16 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                 if self.input_groups > 0 {
                     for group in 0..self.input_groups {
                         for b in 0..rows {
-                            zero.store(self.d_x.add(group * gate_panel + (row + b) * GROUP));
+                            zero.store(self.d_x.add(group * panel + (row + b) * GROUP));
                         }
                     }
                     gates_product::<V>(
                         rows,
                         self.input_groups,
                         self.d_x.add(row * GROUP),
-                        gate_panel,
+                        panel,
                         gates,
-                        gate_panel,
+                        panel,
                         (C::SLOTS, C::X.0, C::X.1.len()),
                         hidden_groups,
                         self.weight_ih,
@@ -406,13 +512,39 @@ pub fn backward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Backward<'
         (hidden_groups, hidden_groups * C::H.1.len() * GROUP),
         "weight_hh"
     );
-    assert_eq!((args.gates.rows(), args.gates.groups()), (total, hidden_groups * C::SLOTS), "gates");
-    assert_eq!(args.h.rows(), batch + total, "h");
-    assert_eq!((args.d_output.rows(), args.d_output.columns()), (total, hidden), "d_output");
-    assert_eq!((args.d_h.rows(), args.d_h.columns()), (batch, hidden), "d_h");
+    assert_eq!(
+        (args.gates.rows(), args.gates.groups()),
+        (total, hidden_groups * C::SLOTS),
+        "gates"
+    );
+    assert_eq!(
+        (args.h_0.rows(), args.h_0.columns()),
+        (batch, hidden),
+        "h_0"
+    );
+    assert_eq!(args.h.rows(), total, "h");
+    assert_eq!(
+        (args.d_output.rows(), args.d_output.columns()),
+        (total, hidden),
+        "d_output"
+    );
+    assert_eq!(
+        (args.d_h.rows(), args.d_h.columns()),
+        (batch, hidden),
+        "d_h"
+    );
     if C::HAS_C {
-        assert_eq!((args.c.rows(), args.c.columns()), (batch + total, hidden), "c");
-        assert_eq!((args.d_c.rows(), args.d_c.columns()), (batch, hidden), "d_c");
+        assert_eq!(
+            (args.c_0.rows(), args.c_0.columns()),
+            (batch, hidden),
+            "c_0"
+        );
+        assert_eq!((args.c.rows(), args.c.columns()), (total, hidden), "c");
+        assert_eq!(
+            (args.d_c.rows(), args.d_c.columns()),
+            (batch, hidden),
+            "d_c"
+        );
     }
     let (weight_ih, d_x, input_groups) = match args.d_x {
         Some((weight, d_x)) => {
@@ -421,7 +553,11 @@ pub fn backward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Backward<'
                 (total, weight.panels(), hidden_groups * C::X.1.len() * GROUP),
                 "d_x"
             );
-            (weight.blocks().as_ptr().cast::<T>(), Some(Shared::new(d_x.blocks_mut())), weight.panels())
+            (
+                weight.blocks().as_ptr().cast::<T>(),
+                Some(Shared::new(d_x.blocks_mut())),
+                weight.panels(),
+            )
         }
         None => (std::ptr::null(), None, 0),
     };
@@ -429,7 +565,8 @@ pub fn backward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Backward<'
     let gates = Shared::new(args.gates.blocks_mut());
     let d_h = Shared::new(args.d_h.blocks_mut());
     let d_c = Shared::new(args.d_c.blocks_mut());
-    let (h, c, weight_hh, d_output) = (args.h, args.c, args.weight_hh, args.d_output);
+    let (h, c, h_0, c_0) = (args.h, args.c, args.h_0, args.c_0);
+    let (weight_hh, d_output) = (args.weight_hh, args.d_output);
     let offsets = args.offsets;
     compute.split(batch, 1, |rows| {
         compute.isa().run(BackwardRows {
@@ -442,6 +579,8 @@ pub fn backward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Backward<'
             input_groups,
             d_x: d_x.map_or(std::ptr::null_mut(), |d_x| d_x.get().cast::<T>()),
             gates: gates.get().cast::<T>(),
+            h_0: h_0.blocks().as_ptr().cast::<T>(),
+            c_0: c_0.blocks().as_ptr().cast::<T>(),
             h: h.blocks().as_ptr().cast::<T>(),
             c: c.blocks().as_ptr().cast::<T>(),
             d_output: d_output.blocks().as_ptr().cast::<T>(),

@@ -121,14 +121,22 @@ macro_rules! lane_by_lane {
         #[inline(always)]
         fn max(mut self, other: Self) -> Self {
             for lane in 0..16 {
-                self[lane] = if self[lane] > other[lane] { self[lane] } else { other[lane] };
+                self[lane] = if self[lane] > other[lane] {
+                    self[lane]
+                } else {
+                    other[lane]
+                };
             }
             self
         }
         #[inline(always)]
         fn min(mut self, other: Self) -> Self {
             for lane in 0..16 {
-                self[lane] = if self[lane] < other[lane] { self[lane] } else { other[lane] };
+                self[lane] = if self[lane] < other[lane] {
+                    self[lane]
+                } else {
+                    other[lane]
+                };
             }
             self
         }
@@ -199,7 +207,10 @@ impl Lanes for [f64; 16] {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[expect(unreachable_pub, reason = "named by `Scalar`, but not to be made outside this crate")]
+#[expect(
+    unreachable_pub,
+    reason = "named by `Scalar`, but not to be made outside this crate"
+)]
 pub use avx2::Avx2;
 
 #[cfg(target_arch = "x86_64")]
@@ -353,9 +364,15 @@ pub enum IsaError {
 impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(name) => write!(f, "`{name}` is not an instruction set, expected auto, scalar or avx2"),
+            Self::Unknown(name) => write!(
+                f,
+                "`{name}` is not an instruction set, expected auto, scalar or avx2"
+            ),
             Self::Unavailable("avx512") => {
-                write!(f, "this version has no `avx512` kernels; `avx2` gives the same bits")
+                write!(
+                    f,
+                    "this version has no `avx512` kernels; `avx2` gives the same bits"
+                )
             }
             Self::Unavailable(name) => write!(f, "this processor has no `{name}`"),
         }

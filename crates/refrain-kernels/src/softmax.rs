@@ -97,8 +97,15 @@ pub fn softmax_cross_entropy<T: Scalar>(
     losses: &mut [f64],
 ) {
     let (rows, columns) = (logits.rows(), logits.columns());
-    assert_eq!((targets.len(), losses.len()), (rows, rows), "targets and losses");
-    assert!(targets.iter().all(|&target| (target as usize) < columns), "target past {columns}");
+    assert_eq!(
+        (targets.len(), losses.len()),
+        (rows, rows),
+        "targets and losses"
+    );
+    assert!(
+        targets.iter().all(|&target| (target as usize) < columns),
+        "target past {columns}"
+    );
     let scores = Shared::new(logits.blocks_mut());
     let losses = Shared::new(losses);
     compute.split(rows, 64, |range| {

@@ -44,10 +44,19 @@ impl<T: Scalar> Kernel<T> for Adam<T> {
     fn run<V: Lanes<Scalar = T>>(self) {
         let gradient_scale = T::from_f64(self.step.gradient_scale);
         let (beta1, beta2) = (T::from_f64(self.step.beta1), T::from_f64(self.step.beta2));
-        let (rest1, rest2) = (T::from_f64(1.0 - self.step.beta1), T::from_f64(1.0 - self.step.beta2));
-        let (epsilon, second_scale) = (T::from_f64(self.step.epsilon), T::from_f64(self.step.second_scale));
-        let (step_size, shrink, l2) =
-            (T::from_f64(self.step.step_size), T::from_f64(self.step.shrink), T::from_f64(self.step.l2));
+        let (rest1, rest2) = (
+            T::from_f64(1.0 - self.step.beta1),
+            T::from_f64(1.0 - self.step.beta2),
+        );
+        let (epsilon, second_scale) = (
+            T::from_f64(self.step.epsilon),
+            T::from_f64(self.step.second_scale),
+        );
+        let (step_size, shrink, l2) = (
+            T::from_f64(self.step.step_size),
+            T::from_f64(self.step.shrink),
+            T::from_f64(self.step.l2),
+        );
         // SAFETY: `adam` has checked the lengths and gives each thread numbers of its own.
         unsafe {
             for at in 0..self.count {
@@ -77,7 +86,11 @@ pub fn adam<T: Scalar>(
     second: &mut [T],
 ) {
     let count = weight.len();
-    assert_eq!((gradient.len(), first.len(), second.len()), (count, count, count), "lengths");
+    assert_eq!(
+        (gradient.len(), first.len(), second.len()),
+        (count, count, count),
+        "lengths"
+    );
     let (weight, first, second) = (Shared::new(weight), Shared::new(first), Shared::new(second));
     compute.split(count, LEAST, |range| {
         // SAFETY: the range lies inside all four slices.
@@ -122,7 +135,10 @@ impl<T: Scalar> Kernel<T> for Sgd<T> {
     fn run<V: Lanes<Scalar = T>>(self) {
         let gradient_scale = T::from_f64(self.step.gradient_scale);
         let momentum = T::from_f64(self.step.momentum);
-        let (learning_rate, l2) = (T::from_f64(self.step.learning_rate), T::from_f64(self.step.l2));
+        let (learning_rate, l2) = (
+            T::from_f64(self.step.learning_rate),
+            T::from_f64(self.step.l2),
+        );
         // SAFETY: `sgd` has checked the lengths and gives each thread numbers of its own.
         unsafe {
             for at in 0..self.count {
