@@ -35,11 +35,28 @@ impl<T: Scalar> Block<T> {
 /// assert_eq!(panels.get(1, 19), 1.0);
 /// assert_eq!(panels.to_rows(0, 1), vec![1.0; 20]);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Panels<T> {
     blocks: Vec<Block<T>>,
     rows: usize,
     columns: usize,
+}
+
+// By hand for `clone_from`, which keeps the allocation.
+impl<T: Clone> Clone for Panels<T> {
+    fn clone(&self) -> Self {
+        Self {
+            blocks: self.blocks.clone(),
+            rows: self.rows,
+            columns: self.columns,
+        }
+    }
+
+    fn clone_from(&mut self, from: &Self) {
+        self.blocks.clone_from(&from.blocks);
+        self.rows = from.rows;
+        self.columns = from.columns;
+    }
 }
 
 impl<T: Scalar> Panels<T> {
