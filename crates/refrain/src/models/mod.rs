@@ -2,4 +2,6 @@
 
 mod language_model;
 
-pub use language_model::LanguageModelConfig;
+pub use language_model::{
+    LanguageModel, LanguageModelConfig, LanguageModelSpace, Stream, TokenBatch,
+};

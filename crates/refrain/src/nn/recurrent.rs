@@ -138,6 +138,15 @@ pub enum LayerInput<'a, T> {
     Table(&'a Panels<T>, &'a [u32]),
 }
 
+/// What one step of one row reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StepInput<'a, T> {
+    /// A row of features.
+    Features(&'a Panels<T>),
+    /// The start of each input-side chain, from [`Recurrent::project`].
+    Table(&'a Panels<T>),
+}
+
 /// Where the gradient of the input goes.
 #[derive(Debug)]
 pub enum InputGradient<'a, T> {
@@ -292,6 +301,42 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         saved: &mut Saved<T>,
         scratch: &mut Scratch<T>,
     ) {
+        let input = match input {
+            LayerInput::Features(x) => Input::Rows(x, &packed.ih),
+            LayerInput::Table(vectors, index) => {
+                self.project(compute, packed, vectors, &mut scratch.table);
+                Input::Table(&scratch.table, index)
+            }
+        };
+        self.run_kernel(compute, packed, steps, input, state, saved);
+    }
+
+    /// One step of one row.
+    pub(crate) fn run_step(
+        &self,
+        compute: &Compute,
+        packed: &PackedLayer<T>,
+        steps: &Steps,
+        input: StepInput<'_, T>,
+        state: &State<T>,
+        saved: &mut Saved<T>,
+    ) {
+        let input = match input {
+            StepInput::Features(x) => Input::Rows(x, &packed.ih),
+            StepInput::Table(table) => Input::Table(table, &[0]),
+        };
+        self.run_kernel(compute, packed, steps, input, state, saved);
+    }
+
+    fn run_kernel(
+        &self,
+        compute: &Compute,
+        packed: &PackedLayer<T>,
+        steps: &Steps,
+        input: Input<'_, T>,
+        state: &State<T>,
+        saved: &mut Saved<T>,
+    ) {
         let hidden = self.hidden_size();
         saved.initial.h.clone_from(&state.h);
         saved.initial.c.clone_from(&state.c);
@@ -302,25 +347,6 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         if C::HAS_C {
             saved.c.resize(steps.rows(), hidden);
         }
-        let input = match input {
-            LayerInput::Features(x) => Input::Rows(x, &packed.ih),
-            LayerInput::Table(vectors, index) => {
-                self.project(compute, packed, vectors, &mut scratch.table);
-                Input::Table(&scratch.table, index)
-            }
-        };
-        self.forward_kernel(compute, packed, steps, input, saved);
-    }
-
-    /// One call of the kernel, the products of a table's inputs given.
-    pub(crate) fn forward_kernel(
-        &self,
-        compute: &Compute,
-        packed: &PackedLayer<T>,
-        steps: &Steps,
-        input: Input<'_, T>,
-        saved: &mut Saved<T>,
-    ) {
         let args = Forward {
             offsets: steps.offsets(),
             input,

@@ -3,7 +3,8 @@ use rand::Rng;
 use refrain_kernels::{Compute, DropoutKey, GruCell, LstmCell, Panels, RnnCell, Scalar, dropout};
 
 use super::recurrent::{
-    InputGradient, LayerInput, PackedLayer, Recurrent, Saved, Scratch, State, array_of, panels_of,
+    InputGradient, LayerInput, PackedLayer, Recurrent, Saved, Scratch, State, StepInput, array_of,
+    panels_of,
 };
 use super::steps::Steps;
 use super::{CellKind, Gru, Lstm, Nonlinearity, Parameter, Parameters, Rnn, StackConfig};
@@ -128,10 +129,6 @@ impl<T: Scalar> StackSpace<T> {
     pub fn d_initial(&self) -> &StackState<T> {
         &self.d_state
     }
-
-    pub(crate) fn packed(&self) -> &[PackedLayer<T>] {
-        &self.packed
-    }
 }
 
 impl<T: Scalar> Stack<T> {
@@ -226,6 +223,41 @@ impl<T: Scalar> Stack<T> {
                     compute, &space.packed[at], steps, input, &state[at], saved, &mut space.scratch,
                 );
                 layer.final_state(steps, saved, &mut state[at]);
+            });
+        }
+    }
+
+    /// The start of the first layer's chains for some inputs, for [`Stack::step_table`].
+    pub(crate) fn project_first(
+        &self,
+        compute: &Compute,
+        space: &StackSpace<T>,
+        vectors: &Panels<T>,
+    ) -> Panels<T> {
+        let mut table = Panels::default();
+        any!(&self.layers[0], layer => layer.project(compute, &space.packed[0], vectors, &mut table));
+        table
+    }
+
+    /// One step of one row, the first layer's product of the input given.
+    pub(crate) fn step_table(
+        &self,
+        compute: &Compute,
+        space: &mut StackSpace<T>,
+        steps: &Steps,
+        table: &Panels<T>,
+        state: &mut StackState<T>,
+    ) {
+        space.saved.resize_with(self.layers.len(), Saved::default);
+        for (at, layer) in self.layers.iter().enumerate() {
+            let (below, rest) = space.saved.split_at_mut(at);
+            let input = match at {
+                0 => StepInput::Table(table),
+                _ => StepInput::Features(&below[at - 1].h),
+            };
+            any!(layer, layer => {
+                layer.run_step(compute, &space.packed[at], steps, input, &state[at], &mut rest[0]);
+                layer.final_state(steps, &rest[0], &mut state[at]);
             });
         }
     }
