@@ -30,6 +30,23 @@ pub struct LanguageModelConfig {
     pub forget_bias: Option<f64>,
 }
 
+impl Default for LanguageModelConfig {
+    /// A small model: one LSTM layer of 128 units.
+    fn default() -> Self {
+        Self {
+            cell: CellKind::Lstm,
+            nonlinearity: Nonlinearity::Tanh,
+            hidden_size: 128,
+            num_layers: 1,
+            embedding_size: 32,
+            dropout: 0.0,
+            tie_weights: false,
+            init: Init::Uniform,
+            forget_bias: Some(1.0),
+        }
+    }
+}
+
 impl LanguageModelConfig {
     fn stack(&self) -> StackConfig {
         StackConfig {

@@ -1,6 +1,16 @@
 //! Training: the loop, its settings, its events.
 
+mod bptt;
 mod config;
 pub mod events;
+mod language_model;
+mod random;
+mod task;
+mod trainer;
 
+pub use bptt::{ChunkPlan, Shrunk};
 pub use config::{Budget, TrainConfig};
+pub use language_model::{LanguageModelData, LanguageModelTask};
+pub use random::{Purpose, keyed_rng};
+pub use task::{Carried, Score, StepLoss, Task};
+pub use trainer::{Outcome, Progress, Recorder, Surroundings, Trainer};

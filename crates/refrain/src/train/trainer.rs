@@ -1,0 +1,309 @@
+use refrain_kernels::{Compute, all_finite};
+use serde::{Deserialize, Serialize};
+
+use super::events::{End, Event, Sample, Save, Step, Validation};
+use super::{Budget, Score, StepLoss, Task, TrainConfig};
+use crate::error::{Error, Result};
+use crate::optim::{Optimizer, gradient_norm};
+
+/// The weight of the newest loss in the running mean that a run reports as its training loss.
+const SMOOTHING: f64 = 0.02;
+
+/// Where a run stands, beside its weights and moments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Seconds of training, over all parts of the run.
+    pub elapsed_s: f64,
+    /// Running mean of the training loss, nats a token.
+    pub train_loss_nats: Option<f64>,
+    /// The best validation so far.
+    pub best: Option<Validation>,
+    /// The last validation.
+    pub validation: Option<Validation>,
+    /// Validations since the best.
+    pub without_best: u64,
+}
+
+/// Why [`Trainer::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The run is over: its steps, epochs or minutes are used up, or validation stopped improving.
+    Finished(&'static str),
+    /// The caller asked it to stop; the state was saved.
+    Interrupted,
+}
+
+/// Who keeps what a run produces. Everything is called in the order in which it happens.
+pub trait Recorder {
+    /// Something happened.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    fn event(&mut self, event: &Event) -> Result<()>;
+
+    /// The validation is the best so far: keep the model.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn save_best(&mut self, task: &dyn Task, progress: &Progress) -> Result<()>;
+
+    /// Keep everything that is needed to go on from here.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn save(
+        &mut self,
+        task: &dyn Task,
+        optimizer: &Optimizer<f32>,
+        progress: &Progress,
+    ) -> Result<()>;
+}
+
+/// What the trainer is given from outside, since the library reads no clock and handles no signals.
+pub struct Surroundings<'a> {
+    /// Seconds since any fixed moment.
+    pub clock: &'a dyn Fn() -> f64,
+    /// Whether to stop after the present step.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// The training loop. It knows no task: a [`Task`] gives losses, gradients and scores.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    config: &'a TrainConfig,
+    compute: &'a Compute,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer with these settings.
+    #[must_use]
+    pub fn new(config: &'a TrainConfig, compute: &'a Compute) -> Self {
+        Self { config, compute }
+    }
+
+    /// Steps planned in all, where the clock does not decide.
+    #[must_use]
+    pub fn total_steps(&self, steps_per_epoch: u64) -> Option<u64> {
+        match self.config.budget {
+            Budget::Steps(steps) => Some(steps),
+            Budget::Epochs(epochs) => {
+                Some(((epochs * steps_per_epoch as f64).ceil() as u64).max(1))
+            }
+            Budget::Minutes(_) => None,
+        }
+    }
+
+    /// Trains until the budget is used up, validation has not improved for `patience` scores, or `surroundings.stop` says so;
+    /// goes on from `progress`.
+    ///
+    /// The order of what is recorded at a step: the step, a validation, a sample, the state.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first. Whatever the
+    /// recorder returns.
+    pub fn run(
+        &self,
+        task: &mut dyn Task,
+        optimizer: &mut Optimizer<f32>,
+        progress: &mut Progress,
+        recorder: &mut dyn Recorder,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Outcome> {
+        let steps_per_epoch = task.steps_per_epoch();
+        let total_steps = self.total_steps(steps_per_epoch);
+        let before = progress.elapsed_s;
+        let began = (surroundings.clock)();
+        let elapsed = || before + (surroundings.clock)() - began;
+        let mut saved = Some(progress.step);
+        loop {
+            if let Some(reason) = self.finished(progress, total_steps) {
+                if saved != Some(progress.step) {
+                    self.save(task, optimizer, progress, recorder)?;
+                }
+                let end = End {
+                    step: progress.step,
+                    reason: reason.into(),
+                    elapsed_s: progress.elapsed_s,
+                };
+                recorder.event(&Event::End(end))?;
+                return Ok(Outcome::Finished(reason));
+            }
+            if (surroundings.stop)() {
+                if saved != Some(progress.step) {
+                    self.save(task, optimizer, progress, recorder)?;
+                }
+                return Ok(Outcome::Interrupted);
+            }
+
+            let share = match (self.config.budget, total_steps) {
+                (Budget::Minutes(minutes), _) => progress.elapsed_s / (60.0 * minutes),
+                (_, Some(total)) => progress.step as f64 / total as f64,
+                (_, None) => 0.0,
+            };
+            let learning_rate = optimizer.learning_rate(progress.step + 1, share);
+            let loss = task.step(self.compute, progress.step);
+            let grad_norm = gradient_norm(self.compute, task.parameters());
+            if !loss.loss_nats.is_finite() || !grad_norm.is_finite() {
+                let error = self.non_finite(task, progress.step + 1, loss);
+                task.undo_step();
+                if saved != Some(progress.step) {
+                    self.save(task, optimizer, progress, recorder)?;
+                }
+                return Err(error);
+            }
+            let update = optimizer.clip(grad_norm);
+            let parameters = task.parameters_mut();
+            let step = progress.step + 1;
+            self.compute
+                .run(|| optimizer.update(self.compute, parameters, step, learning_rate, update));
+
+            let now = elapsed();
+            let tokens_per_s = loss.tokens as f64 / (now - progress.elapsed_s).max(1e-9);
+            progress.step = step;
+            progress.tokens += loss.tokens;
+            progress.elapsed_s = now;
+            progress.train_loss_nats = Some(match progress.train_loss_nats {
+                Some(mean) => mean + SMOOTHING * (loss.loss_nats - mean),
+                None => loss.loss_nats,
+            });
+            recorder.event(&Event::Step(Step {
+                step,
+                epoch: step as f64 / steps_per_epoch as f64,
+                tokens: progress.tokens,
+                loss_nats: loss.loss_nats,
+                grad_norm,
+                clipped: update.clipped(),
+                clipped_norm: update.clipped_norm,
+                learning_rate,
+                tokens_per_s,
+                elapsed_s: now,
+            }))?;
+
+            let last = self.finished(progress, total_steps).is_some();
+            if last || step.is_multiple_of(self.config.eval_every) {
+                self.score(task, progress, recorder)?;
+                progress.elapsed_s = elapsed();
+            }
+            saved = None;
+            if step.is_multiple_of(self.config.save_every) {
+                self.save(task, optimizer, progress, recorder)?;
+                saved = Some(step);
+            }
+        }
+    }
+
+    fn finished(&self, progress: &Progress, total_steps: Option<u64>) -> Option<&'static str> {
+        if self
+            .config
+            .patience
+            .is_some_and(|patience| progress.without_best >= patience)
+        {
+            return Some("patience");
+        }
+        match self.config.budget {
+            Budget::Steps(_) | Budget::Epochs(_)
+                if total_steps.is_some_and(|total| progress.step >= total) =>
+            {
+                Some(if matches!(self.config.budget, Budget::Steps(_)) {
+                    "steps"
+                } else {
+                    "epochs"
+                })
+            }
+            Budget::Minutes(minutes) if progress.elapsed_s >= 60.0 * minutes => Some("minutes"),
+            _ => None,
+        }
+    }
+
+    fn score(
+        &self,
+        task: &mut dyn Task,
+        progress: &mut Progress,
+        recorder: &mut dyn Recorder,
+    ) -> Result<()> {
+        if let Some(Score { loss_nats, metrics }) = task.validate(self.compute) {
+            // A loss that is not a number is never the best.
+            let best = loss_nats.is_finite()
+                && progress
+                    .best
+                    .as_ref()
+                    .is_none_or(|best| loss_nats < best.loss_nats);
+            let (step, elapsed_s) = (progress.step, progress.elapsed_s);
+            let validation = Validation {
+                step,
+                loss_nats,
+                metrics,
+                best,
+                elapsed_s,
+            };
+            progress.validation = Some(validation.clone());
+            if best {
+                progress.without_best = 0;
+                progress.best = Some(validation.clone());
+                recorder.save_best(task, progress)?;
+            } else {
+                progress.without_best += 1;
+            }
+            recorder.event(&Event::Validation(validation))?;
+        }
+        if let Some(text) = task.sample(self.compute, progress.step) {
+            recorder.event(&Event::Sample(Sample {
+                step: progress.step,
+                text,
+            }))?;
+        }
+        Ok(())
+    }
+
+    fn save(
+        &self,
+        task: &dyn Task,
+        optimizer: &Optimizer<f32>,
+        progress: &Progress,
+        recorder: &mut dyn Recorder,
+    ) -> Result<()> {
+        recorder.save(task, optimizer, progress)?;
+        recorder.event(&Event::Save(Save {
+            step: progress.step,
+            elapsed_s: progress.elapsed_s,
+        }))
+    }
+
+    /// Names where a number that is not finite was first seen.
+    fn non_finite(&self, task: &dyn Task, step: u64, loss: StepLoss) -> Error {
+        let mut layer = None;
+        task.parameters().visit(&mut |parameter| {
+            if layer.is_none() && !all_finite(&parameter.grad) {
+                layer = Some(parameter.name.clone());
+            }
+        });
+        Error::NonFinite {
+            what: if loss.loss_nats.is_finite() {
+                "gradient"
+            } else {
+                "loss"
+            },
+            step,
+            layer: layer.unwrap_or_else(|| "the scores".into()),
+            hint: format!(
+                "the state before this step is saved; train again with a lower `--learning-rate` (it was {}) or a lower `--clip-norm` (it was {})",
+                self.config.optimizer.learning_rate,
+                self.config
+                    .optimizer
+                    .clip_norm
+                    .map_or_else(|| "none".into(), |norm| norm.to_string()),
+            ),
+        }
+    }
+}
