@@ -1,7 +1,8 @@
 //! Settings of a run: recipes, flags and `config.toml` are one thing, read alike.
 //!
-//! [`Settings`] is raw: every value may be absent. What is given nearer wins (default < recipe < flag,
-//! [`Settings::or`]); [`Settings::resolve`] checks once and gives a [`Resolved`], which `config.toml` keeps.
+//! [`Settings`] is raw: every value may be absent. What is given nearer wins (default < recipe <
+//! flag, [`Settings::or`]); [`Settings::resolve`] checks once and gives a [`Resolved`], which
+//! `config.toml` keeps.
 
 mod defaults;
 mod resolve;
@@ -29,7 +30,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// The path that means standard input.
 const STDIN: &str = "-";
 
-/// Defines [`Settings`] with the list of its keys and the choice of the nearer value, field by field.
+/// Defines [`Settings`] with the list of its keys and the choice of the nearer value, field by
+/// field.
 macro_rules! settings {
     ($($(#[$doc:meta])* $key:ident: $type:ty,)+) => {
         /// Everything that may be set for a run, as given: what is absent is left to a lower level.
@@ -41,7 +43,8 @@ macro_rules! settings {
         /// ```
         /// use refrain::run::settings::Settings;
         ///
-        /// let recipe = Settings::from_toml("task = \"lm\"\nepochs = 20\nhidden_size = 128", "small.toml")?;
+        /// let recipe = "task = \"lm\"\nepochs = 20\nhidden_size = 128";
+        /// let recipe = Settings::from_toml(recipe, "small.toml")?;
         /// let flags = Settings { steps: Some(300), ..Settings::default() };
         /// let settings = flags.or(recipe);
         /// assert_eq!((settings.steps, settings.epochs), (Some(300), None)); // one budget only
@@ -137,9 +140,10 @@ impl Settings {
     /// What `lower` says of a thing that `self` replaces is dropped with it:
     /// - a budget (`steps`, `epochs`, `minutes`) replaces another budget;
     /// - another `cell` drops the settings that only the former cell had;
-    /// - another `optimizer` drops the former one's momentum and weight decay, and its learning rate where the scale
-    ///   is another (between `sgd` and the two Adams);
-    /// - `tie_weights` and a new `hidden_size` under tied weights drop the `embedding_size`, which follows.
+    /// - another `optimizer` drops the former one's momentum and weight decay, and its learning
+    ///   rate where the scale is another (between `sgd` and the two Adams);
+    /// - `tie_weights` and a new `hidden_size` under tied weights drop the `embedding_size`, which
+    ///   follows.
     #[must_use]
     pub fn or(self, mut lower: Self) -> Self {
         if self.has_budget() {
@@ -248,8 +252,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Text that is not TOML, unknown keys and values of another type, each with line, column and, where a known
-    /// key is near, that key.
+    /// Text that is not TOML, unknown keys and values of another type, each with line, column and,
+    /// where a known key is near, that key.
     pub fn from_toml(text: &str, name: &str) -> Result<Self> {
         let fail = |offset: usize, found: String, expected: String, hint: String| {
             let (line, column) = position(text, offset);

@@ -5,12 +5,14 @@ use crate::Result;
 use crate::nn::CellKind;
 use crate::optim::OptimizerKind;
 
-/// Steps between two scores of the validation part, when not given: this many scores in a pass over the training part.
+/// Steps between two scores of the validation part, when not given: this many scores in a pass over
+/// the training part.
 pub const EVALUATIONS_PER_EPOCH: u64 = 2;
-/// The fewest and the most steps between two scores when not given: a tiny text is not scored all the time, a huge
-/// one is not left unscored for hours.
+/// The fewest and the most steps between two scores when not given: a tiny text is not scored all
+/// the time, a huge one is not left unscored for hours.
 pub const EVAL_EVERY_RANGE: (u64, u64) = (10, 1000);
-/// The same between two saved states, which are one pass over the training part apart when not given.
+/// The same between two saved states, which are one pass over the training part apart when not
+/// given.
 pub const SAVE_EVERY_RANGE: (u64, u64) = (100, 1000);
 
 /// A row of [`DEFAULTS`].
@@ -45,7 +47,8 @@ use When::{Always, Cell, Optimizer};
 
 /// The defaults of the task `lm`: the one place where they stand.
 ///
-/// Not here: `eval_every` and `save_every` follow the length of the text ([`EVALUATIONS_PER_EPOCH`]),
+/// Not here: `eval_every` and `save_every` follow the length of the text
+/// ([`EVALUATIONS_PER_EPOCH`]),
 /// `embedding_size` is `hidden_size` with tied weights.
 pub const DEFAULTS: &[DefaultSetting] = &[
     row("data", Always, "[]"),

@@ -17,7 +17,8 @@ use crate::{Error, Result};
 
 /// TOML's largest whole number.
 const MAX_COUNT: u64 = i64::MAX as u64;
-/// Beyond these a size is a slip of the keyboard; whether it fits in memory is checked where memory is taken.
+/// Beyond these a size is a slip of the keyboard; whether it fits in memory is checked where memory
+/// is taken.
 const MAX_SIZE: u64 = 65_536;
 const MAX_LAYERS: u64 = 1_024;
 const MAX_CHUNK: u64 = 1 << 24;
@@ -64,8 +65,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`], by the flag's name: a value out of its range, a setting that the cell or the optimiser does
-    /// not have, two budgets at once, sizes that tied weights exclude.
+    /// [`Error::Setting`], by the flag's name: a value out of its range, a setting that the cell or
+    /// the optimiser does not have, two budgets at once, sizes that tied weights exclude.
     pub fn resolve(self) -> Result<Resolved> {
         self.check_one_budget()?;
         let defaults = self.defaults()?;
@@ -268,8 +269,8 @@ impl Settings {
 }
 
 impl Resolved {
-    /// Chooses `eval_every` and `save_every` where they were not given, from the optimiser steps in one pass over the
-    /// training part.
+    /// Chooses `eval_every` and `save_every` where they were not given, from the optimiser steps in
+    /// one pass over the training part.
     pub fn choose_intervals(&mut self, steps_per_epoch: u64) {
         let (fewest, most) = EVAL_EVERY_RANGE;
         let eval_every = (steps_per_epoch / EVALUATIONS_PER_EPOCH).clamp(fewest, most);
@@ -279,7 +280,8 @@ impl Resolved {
             .get_or_insert(steps_per_epoch.clamp(fewest, most));
     }
 
-    /// The settings of the training loop; intervals not given are chosen as [`Resolved::choose_intervals`] does.
+    /// The settings of the training loop; intervals not given are chosen as
+    /// [`Resolved::choose_intervals`] does.
     #[must_use]
     pub fn train_config(&self, steps_per_epoch: u64) -> TrainConfig {
         let mut chosen = self.clone();
@@ -364,8 +366,8 @@ impl Resolved {
         settings.unwrap_or_else(|error| panic!("resolved settings are not TOML: {error}"))
     }
 
-    /// What a model file keeps of the settings: all that shaped the model, sorted, without paths and without what only
-    /// concerns the run folder.
+    /// What a model file keeps of the settings: all that shaped the model, sorted, without paths
+    /// and without what only concerns the run folder.
     ///
     /// # Panics
     ///

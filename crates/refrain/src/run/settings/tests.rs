@@ -449,7 +449,8 @@ prop_compose! {
 }
 
 proptest! {
-    /// What `config.toml` keeps is the whole run: it reads back to the same, and writes the same bytes again.
+    /// What `config.toml` keeps is the whole run: it reads back to the same, and writes the same
+    /// bytes again.
     #[test]
     fn a_config_reads_back_to_the_same(
         model in model_settings(),
