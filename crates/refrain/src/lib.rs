@@ -3,8 +3,10 @@
 pub mod data;
 mod error;
 pub mod models;
+mod names;
 pub mod nn;
 pub mod optim;
+pub mod run;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
+
 /// The kind of recurrent cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -12,6 +14,8 @@ pub enum CellKind {
     Lstm,
 }
 
+named!(CellKind, "cell", { Rnn => "rnn", Gru => "gru", Lstm => "lstm" });
+
 /// The activation of the vanilla cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +25,8 @@ pub enum Nonlinearity {
     /// `max(0, x)`.
     Relu,
 }
+
+named!(Nonlinearity, "nonlinearity", { Tanh => "tanh", Relu => "relu" });
 
 /// How recurrent weights begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +41,13 @@ pub enum Init {
     /// Recurrent matrices the identity (Le, Jaitly and Hinton, 2015), input matrices Xavier; biases 0.
     Identity,
 }
+
+named!(Init, "init", {
+    Uniform => "uniform",
+    Xavier => "xavier",
+    Orthogonal => "orthogonal",
+    Identity => "identity",
+});
 
 /// A stack of recurrent layers.
 #[derive(Clone, Debug, PartialEq)]

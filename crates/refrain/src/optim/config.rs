@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
+
 /// The rule that turns a gradient into a change of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -12,6 +14,8 @@ pub enum OptimizerKind {
     AdamW,
 }
 
+named!(OptimizerKind, "optimizer", { Sgd => "sgd", Adam => "adam", AdamW => "adamw" });
+
 /// How the learning rate changes over a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +25,8 @@ pub enum Schedule {
     /// Half a cosine from the learning rate to a tenth of it over the steps planned.
     Cosine,
 }
+
+named!(Schedule, "schedule", { Constant => "constant", Cosine => "cosine" });
 
 /// Settings of an optimiser.
 #[derive(Clone, Debug, PartialEq)]

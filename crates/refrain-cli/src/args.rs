@@ -1,0 +1,439 @@
+//! The command line.
+
+mod train;
+
+use std::ffi::OsString;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint,
+};
+use refrain::nn::CellKind;
+
+use crate::isa::{self, IsaChoice};
+use crate::style::Color;
+pub(crate) use train::{Recipe, TrainArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  refrain hello                                  the smallest network, drawn
+  refrain train lm -o runs/latin                 learn from the built-in text
+  refrain train lm input.txt -o runs/mine        learn from yours
+  refrain train --resume runs/mine               go on where it stopped
+  refrain sample runs/mine --prompt 'Once '      let it write
+  refrain evaluate runs/mine other.txt           how well does it know this text?
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
+
+/// Recurrent networks: train, sample and look inside them on an ordinary CPU.
+#[derive(Debug, Parser)]
+#[command(
+    name = "refrain",
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// Print the version and the instruction set chosen.
+    #[arg(short = 'V', long)]
+    pub(crate) version: bool,
+
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Write results as JSON on stdout, errors as JSON on stderr, and nothing else.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// The seed of everything random [default: 0; sample draws one and prints it].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) seed: Option<u64>,
+
+    /// Threads to compute with; the results do not depend on it [default: all cores].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// Instructions to compute with; the results do not depend on it.
+    #[arg(
+        long, global = true, value_name = "ISA", default_value = "auto", value_parser = isa::parser(),
+        env = "REFRAIN_ISA", hide_env_values = true
+    )]
+    pub(crate) isa: IsaChoice,
+
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    #[arg(help = "Colours on stderr: auto, always or never; NO_COLOR is heeded too")]
+    pub(crate) color: Color,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Train(Box<TrainArgs>),
+    Sample(SampleArgs),
+    Evaluate(EvaluateArgs),
+    Info(InfoArgs),
+    Hello(HelloArgs),
+    Bench(BenchArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Generate from a model, one step at a time: scores, softmax, a draw, fed back.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain sample runs/latin
+  refrain sample runs/latin --prompt 'Quid ' --length 200 --temperature 0.7
+  refrain sample runs/latin --greedy --explain --length 20
+  refrain sample runs/latin --count 5 --stop '.' --seed 1 --json")]
+pub(crate) struct SampleArgs {
+    /// A model file, or a run folder (then its best model).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+
+    /// Text to go on from [default: a line break, or else the training text's first token].
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+
+    /// Tokens to draw.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) length: u64,
+
+    /// Below 1 more of the likely, above 1 more of the unlikely.
+    #[arg(long, value_name = "X", default_value_t = 0.8, value_parser = above_zero, allow_negative_numbers = true)]
+    pub(crate) temperature: f64,
+
+    /// Draw among the N likeliest tokens only.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) top_k: Option<u64>,
+
+    /// Draw among the likeliest tokens that together have probability P.
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
+    pub(crate) top_p: Option<f64>,
+
+    /// Always take the likeliest token.
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
+    pub(crate) greedy: bool,
+
+    /// Samples to draw.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: u64,
+
+    /// End a sample before this text.
+    #[arg(long, value_name = "TEXT", value_parser = not_empty, allow_hyphen_values = true)]
+    pub(crate) stop: Option<String>,
+
+    /// Symbols of the prompt that the model does not know: refuse the prompt, or skip and count
+    /// them.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnUnknown::Error)]
+    pub(crate) on_unknown: OnUnknown,
+
+    /// Show each step's five best guesses with their probabilities.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// `--on-unknown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnUnknown {
+    // Refuse the prompt. (No doc comments here: they would make the help a page longer.)
+    Error,
+    // Leave them out, and say how many.
+    Skip,
+}
+
+/// Score a model on a text: nats and bits per token and character, perplexity.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain evaluate runs/latin other.txt
+  zcat big.txt.gz | refrain evaluate runs/latin - --max-tokens 1000000
+  refrain evaluate runs/latin other.txt --streams 16 --json")]
+pub(crate) struct EvaluateArgs {
+    /// A model file, or a run folder (then its best model).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+
+    /// Texts to score, one after the other; `-` is standard input.
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) data: Vec<PathBuf>,
+
+    /// Cut the text into N pieces that are read side by side: faster; each piece begins without
+    /// memory.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) streams: u16,
+
+    /// Read no more than N tokens.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_tokens: Option<u64>,
+}
+
+/// Show what is inside a model and how it was trained.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain info runs/latin
+  refrain info runs/latin/last.safetensors --json")]
+pub(crate) struct InfoArgs {
+    /// A model file, or a run folder (then its best model).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+}
+
+/// Watch the smallest example learn: h, e, l, o and three hidden units.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain hello
+  refrain hello --cell gru --seed 3")]
+pub(crate) struct HelloArgs {
+    /// The recurrent cell.
+    #[arg(long, default_value = "rnn", value_parser = one_of::<CellKind>(CellKind::NAMES))]
+    pub(crate) cell: CellKind,
+}
+
+/// Measure this machine's speed on the standard workloads.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain bench
+  refrain bench --workload lstm-65-64-256-2-64-64 --threads 2 --json")]
+pub(crate) struct BenchArgs {
+    /// Run this one only: cell, vocabulary, embedding, hidden, layers, batch, steps.
+    #[arg(long, value_name = "CELL-V-E-H-L-B-T")]
+    pub(crate) workload: Option<Workload>,
+}
+
+/// A training step of known sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) cell: CellKind,
+    pub(crate) vocab_size: usize,
+    pub(crate) embedding_size: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) num_layers: usize,
+    pub(crate) batch: usize,
+    pub(crate) seq_len: usize,
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || "expected a cell and six sizes from 1, as `lstm-65-64-256-2-64-64`".to_owned();
+        let (cell, sizes) = text.split_once('-').ok_or_else(wrong)?;
+        let size = |text: &str| {
+            text.parse::<NonZero<u16>>()
+                .map(|size| usize::from(size.get()))
+        };
+        let sizes: Result<Vec<_>, _> = sizes.split('-').map(size).collect();
+        let sizes = sizes
+            .ok()
+            .and_then(|sizes| <[usize; 6]>::try_from(sizes).ok());
+        let [
+            vocab_size,
+            embedding_size,
+            hidden_size,
+            num_layers,
+            batch,
+            seq_len,
+        ] = sizes.ok_or_else(wrong)?;
+        let cell = cell.parse().map_err(|_| wrong())?;
+        Ok(Self {
+            cell,
+            vocab_size,
+            embedding_size,
+            hidden_size,
+            num_layers,
+            batch,
+            seq_len,
+        })
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            cell,
+            vocab_size,
+            embedding_size,
+            hidden_size,
+            num_layers,
+            batch,
+            seq_len,
+        } = self;
+        write!(
+            f,
+            "{cell}-{vocab_size}-{embedding_size}-{hidden_size}-{num_layers}-{batch}-{seq_len}"
+        )
+    }
+}
+
+/// Print a script that completes this command in a shell.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain completions bash > ~/.local/share/bash-completion/completions/refrain
+  refrain completions fish > ~/.config/fish/completions/refrain.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// The whole command line, with what cannot be said in attributes.
+pub(crate) fn command() -> clap::Command {
+    Cli::command().mut_subcommand("train", train::finish)
+}
+
+/// Reads the command line.
+pub(crate) fn parse(args: Vec<OsString>, early: &Early) -> Result<Cli, clap::Error> {
+    let mut command = command().color(early.color.into());
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// What must be known to tell of a command line that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Early {
+    pub(crate) json: bool,
+    pub(crate) color: Color,
+}
+
+impl Early {
+    /// Looks for `--json` and `--color` before `--`.
+    pub(crate) fn scan(args: &[OsString]) -> Self {
+        let mut early = Self::default();
+        let mut args = args.iter().skip(1).map_while(|arg| match arg.to_str() {
+            Some("--") => None,
+            other => Some(other.unwrap_or_default()),
+        });
+        while let Some(arg) = args.next() {
+            let color = match arg {
+                "--json" => {
+                    early.json = true;
+                    None
+                }
+                "--color" => args.next(),
+                _ => arg.strip_prefix("--color="),
+            };
+            if let Some(color) = color.and_then(|color| Color::from_str(color, true).ok()) {
+                early.color = color;
+            }
+        }
+        early
+    }
+}
+
+/// Reads one of a list of names, which help and completions show.
+fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = refrain::Error> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| *number > 0.0 && *number <= 1.0);
+    number.ok_or_else(|| "expected a number above 0 and up to 1".into())
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("expected a text".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn os(args: &[&str]) -> Vec<OsString> {
+        args.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn json_and_color_are_seen_before_the_command_line_is_read() {
+        let early = Early::scan(&os(&["refrain", "x", "--json", "--color", "never"]));
+        assert_eq!(
+            early,
+            Early {
+                json: true,
+                color: Color::Never
+            }
+        );
+        let early = Early::scan(&os(&["refrain", "--color=always", "--", "--json"]));
+        assert_eq!(
+            early,
+            Early {
+                json: false,
+                color: Color::Always
+            }
+        );
+        assert_eq!(Early::scan(&os(&["refrain", "--color"])), Early::default());
+    }
+
+    #[test]
+    fn a_workload_reads_as_it_is_written() {
+        let workload: Workload = "gru-65-64-256-2-50-32".parse().unwrap();
+        assert_eq!(
+            (workload.cell, workload.batch, workload.seq_len),
+            (CellKind::Gru, 50, 32)
+        );
+        assert_eq!(workload.to_string(), "gru-65-64-256-2-50-32");
+        for wrong in [
+            "",
+            "lstm",
+            "lstm-1-2-3-4-5",
+            "lstm-1-2-3-4-5-0",
+            "mlp-1-2-3-4-5-6",
+            "lstm-1-2-3-4-5-6-7",
+        ] {
+            assert!(wrong.parse::<Workload>().is_err(), "{wrong}");
+        }
+    }
+}

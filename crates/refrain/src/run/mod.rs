@@ -1,0 +1,3 @@
+//! A run: its settings and its folder.
+
+pub mod settings;

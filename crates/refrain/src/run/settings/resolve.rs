@@ -1,0 +1,542 @@
+//! From raw settings to checked ones, and back.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use super::{
+    Chunk, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Limit, Portion, SAVE_EVERY_RANGE, STDIN,
+    Settings, Task, Tokens,
+};
+use crate::models::LanguageModelConfig;
+use crate::nn::{CellKind, Nonlinearity};
+use crate::optim::{OptimizerConfig, OptimizerKind};
+use crate::train::{Budget, TrainConfig};
+use crate::{Error, Result};
+
+/// TOML's largest whole number.
+const MAX_COUNT: u64 = i64::MAX as u64;
+/// Beyond these a size is a slip of the keyboard; whether it fits in memory is checked where memory
+/// is taken.
+const MAX_SIZE: u64 = 65_536;
+const MAX_LAYERS: u64 = 1_024;
+const MAX_CHUNK: u64 = 1 << 24;
+
+/// Settings of which every one is present and possible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// What is learnt.
+    pub task: Task,
+    /// The data files, absolute; none is the built-in text, `-` standard input.
+    pub data: Vec<PathBuf>,
+    /// What is scored during the run.
+    pub validation: Portion,
+    /// What is scored at its end.
+    pub test: Portion,
+    /// What a text is cut into.
+    pub tokens: Tokens,
+    /// The architecture.
+    pub model: LanguageModelConfig,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// Rows (streams of text) in a batch.
+    pub batch: usize,
+    /// Steps in a chunk of truncated backpropagation; `None` is the whole stream.
+    pub bptt: Option<usize>,
+    /// Whether the hidden state is carried from one chunk into the next.
+    pub carry_state: bool,
+    /// Where the run ends.
+    pub budget: Budget,
+    /// Steps between two scores; `None` until [`Resolved::choose_intervals`] if not given.
+    pub eval_every: Option<u64>,
+    /// Steps between two saved states; `None` until [`Resolved::choose_intervals`] if not given.
+    pub save_every: Option<u64>,
+    /// Validations without a new best after which the run ends; `None` never does.
+    pub patience: Option<u64>,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// Fills in the defaults and checks every value.
+    ///
+    /// Relative paths are taken from the current folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`], by the flag's name: a value out of its range, a setting that the cell or
+    /// the optimiser does not have, two budgets at once, sizes that tied weights exclude.
+    pub fn resolve(self) -> Result<Resolved> {
+        self.check_one_budget()?;
+        let defaults = self.defaults()?;
+        let settings = self.or(defaults);
+        settings.check_applicable()?;
+        let model = settings.model()?;
+        let optimizer = settings.optimizer()?;
+        let validation = portion("validation", settings.validation.as_ref())?;
+        let test = portion("test", settings.test.as_ref())?;
+        if fraction(&validation) + fraction(&test) >= 1.0 {
+            let found = fraction(&validation) + fraction(&test);
+            return Err(wrong(
+                "validation",
+                format!("{found} together with `test`"),
+                "less than 1, so that something is left to learn from",
+                "give a smaller `--validation` or `--test`",
+            ));
+        }
+        let paths = given("data", settings.data.as_deref()).iter();
+        let data = paths
+            .map(|path| absolute("data", path))
+            .collect::<Result<Vec<_>>>()?;
+        check_one_stdin(&data)?;
+        let patience = settings.patience()?;
+        if let (Some(patience), Portion::None) = (patience, &validation) {
+            return Err(wrong(
+                "patience",
+                patience,
+                "`none`, since nothing is held back for validation",
+                "give `--validation 0.1`, or leave `--patience` out",
+            ));
+        }
+        Ok(Resolved {
+            task: given("task", settings.task),
+            data,
+            validation,
+            test,
+            tokens: given("tokens", settings.tokens),
+            model,
+            optimizer,
+            batch: size("batch", settings.batch, MAX_SIZE)?,
+            bptt: match given("bptt", settings.bptt) {
+                Chunk::Full => None,
+                Chunk::Steps(steps) => Some(size("bptt", Some(steps), MAX_CHUNK)?),
+            },
+            carry_state: given("carry_state", settings.carry_state),
+            budget: settings.budget()?,
+            eval_every: optional_count("eval-every", settings.eval_every)?,
+            save_every: optional_count("save-every", settings.save_every)?,
+            patience,
+            seed: whole("seed", given("seed", settings.seed), 0..=MAX_COUNT)?,
+        })
+    }
+
+    fn check_one_budget(&self) -> Result<()> {
+        let budgets = [
+            ("steps", self.steps.map(|n| n.to_string())),
+            ("epochs", self.epochs.map(|n| n.to_string())),
+            ("minutes", self.minutes.map(|n| n.to_string())),
+        ];
+        let mut present = budgets
+            .iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        if let (Some((first, _)), Some((second, value))) = (present.next(), present.next()) {
+            return Err(wrong(
+                second,
+                value,
+                format!("nothing beside `{first}`: a run has one budget"),
+                "give one of `--steps`, `--epochs` and `--minutes`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses by name what the cell or the optimiser does not have.
+    fn check_applicable(&self) -> Result<()> {
+        let cell = given("cell", self.cell);
+        let optimizer = given("optimizer", self.optimizer);
+        let refuse = |name: &str, found: String, chosen: String, needed: &str| {
+            let expected = format!("nothing: `{chosen}` has no such setting");
+            Err(wrong(
+                name,
+                found,
+                expected,
+                format!("leave it out, or give `--{needed}`"),
+            ))
+        };
+        if let Some(value) = self.nonlinearity
+            && cell != CellKind::Rnn
+        {
+            return refuse(
+                "nonlinearity",
+                format!("`{value}`"),
+                format!("cell {cell}"),
+                "cell rnn",
+            );
+        }
+        if let Some(value) = self.forget_bias
+            && cell != CellKind::Lstm
+        {
+            let found = value
+                .value()
+                .map_or_else(|| "`none`".into(), |bias| bias.to_string());
+            return refuse("forget-bias", found, format!("cell {cell}"), "cell lstm");
+        }
+        if let Some(value) = self.momentum
+            && optimizer != OptimizerKind::Sgd
+        {
+            let chosen = format!("optimizer {optimizer}");
+            return refuse("momentum", value.to_string(), chosen, "optimizer sgd");
+        }
+        Ok(())
+    }
+
+    fn model(&self) -> Result<LanguageModelConfig> {
+        let hidden_size = size("hidden-size", self.hidden_size, MAX_SIZE)?;
+        let tie_weights = given("tie_weights", self.tie_weights);
+        let embedding_size = match (self.embedding_size, tie_weights) {
+            (None, true) => hidden_size,
+            (embedding_size, _) => size("embedding-size", embedding_size, MAX_SIZE)?,
+        };
+        if tie_weights && embedding_size != hidden_size {
+            return Err(wrong(
+                "embedding-size",
+                embedding_size,
+                format!("{hidden_size}, the hidden size, since the weights are tied"),
+                "leave `--embedding-size` out: with `--tie-weights` it follows `--hidden-size`",
+            ));
+        }
+        let forget_bias = match self.forget_bias.and_then(Limit::value) {
+            Some(bias) => Some(number(
+                "forget-bias",
+                bias,
+                f64::is_finite(bias),
+                "a finite number",
+            )?),
+            None => None,
+        };
+        Ok(LanguageModelConfig {
+            cell: given("cell", self.cell),
+            nonlinearity: self.nonlinearity.unwrap_or(Nonlinearity::Tanh),
+            hidden_size,
+            num_layers: size("num-layers", self.num_layers, MAX_LAYERS)?,
+            embedding_size,
+            dropout: below_one("dropout", given("dropout", self.dropout))?,
+            tie_weights,
+            init: given("init", self.init),
+            forget_bias,
+        })
+    }
+
+    fn optimizer(&self) -> Result<OptimizerConfig> {
+        let kind = given("optimizer", self.optimizer);
+        let weight_decay = given("weight_decay", self.weight_decay);
+        let clip_norm = match given("clip_norm", self.clip_norm) {
+            Limit::None => None,
+            Limit::At(norm) => {
+                let expected = "a number above 0 or `none`";
+                Some(number(
+                    "clip-norm",
+                    norm,
+                    norm > 0.0 && norm.is_finite(),
+                    expected,
+                )?)
+            }
+        };
+        Ok(OptimizerConfig {
+            kind,
+            learning_rate: above_zero("learning-rate", given("learning_rate", self.learning_rate))?,
+            momentum: below_one("momentum", self.momentum.unwrap_or(0.0))?,
+            weight_decay: number(
+                "weight-decay",
+                weight_decay,
+                weight_decay >= 0.0 && weight_decay.is_finite(),
+                "a number of 0 or more",
+            )?,
+            clip_norm,
+            schedule: given("schedule", self.schedule),
+            warmup_steps: whole(
+                "warmup-steps",
+                given("warmup_steps", self.warmup_steps),
+                0..=MAX_COUNT,
+            )?,
+        })
+    }
+
+    fn budget(&self) -> Result<Budget> {
+        Ok(if let Some(steps) = self.steps {
+            Budget::Steps(whole("steps", steps, 1..=MAX_COUNT)?)
+        } else if let Some(minutes) = self.minutes {
+            Budget::Minutes(above_zero("minutes", minutes)?)
+        } else {
+            Budget::Epochs(above_zero("epochs", given("epochs", self.epochs))?)
+        })
+    }
+
+    fn patience(&self) -> Result<Option<u64>> {
+        optional_count("patience", given("patience", self.patience).value())
+    }
+}
+
+impl Resolved {
+    /// Chooses `eval_every` and `save_every` where they were not given, from the optimiser steps in
+    /// one pass over the training part.
+    pub fn choose_intervals(&mut self, steps_per_epoch: u64) {
+        let (fewest, most) = EVAL_EVERY_RANGE;
+        let eval_every = (steps_per_epoch / EVALUATIONS_PER_EPOCH).clamp(fewest, most);
+        self.eval_every.get_or_insert(eval_every);
+        let (fewest, most) = SAVE_EVERY_RANGE;
+        self.save_every
+            .get_or_insert(steps_per_epoch.clamp(fewest, most));
+    }
+
+    /// The settings of the training loop; intervals not given are chosen as
+    /// [`Resolved::choose_intervals`] does.
+    #[must_use]
+    pub fn train_config(&self, steps_per_epoch: u64) -> TrainConfig {
+        let mut chosen = self.clone();
+        chosen.choose_intervals(steps_per_epoch);
+        TrainConfig {
+            optimizer: chosen.optimizer,
+            batch: chosen.batch,
+            bptt: chosen.bptt,
+            carry_state: chosen.carry_state,
+            budget: chosen.budget,
+            eval_every: given("eval_every", chosen.eval_every),
+            save_every: given("save_every", chosen.save_every),
+            patience: chosen.patience,
+            seed: chosen.seed,
+        }
+    }
+
+    /// Every value that applies, as settings that resolve to this again.
+    #[must_use]
+    pub fn to_settings(&self) -> Settings {
+        let Self {
+            model,
+            optimizer,
+            budget,
+            ..
+        } = self;
+        Settings {
+            task: Some(self.task),
+            data: Some(self.data.clone()),
+            validation: Some(self.validation.clone()),
+            test: Some(self.test.clone()),
+            tokens: Some(self.tokens),
+            cell: Some(model.cell),
+            nonlinearity: (model.cell == CellKind::Rnn).then_some(model.nonlinearity),
+            hidden_size: Some(model.hidden_size as u64),
+            num_layers: Some(model.num_layers as u64),
+            embedding_size: Some(model.embedding_size as u64),
+            dropout: Some(model.dropout),
+            tie_weights: Some(model.tie_weights),
+            init: Some(model.init),
+            forget_bias: (model.cell == CellKind::Lstm).then(|| model.forget_bias.into()),
+            optimizer: Some(optimizer.kind),
+            momentum: (optimizer.kind == OptimizerKind::Sgd).then_some(optimizer.momentum),
+            learning_rate: Some(optimizer.learning_rate),
+            schedule: Some(optimizer.schedule),
+            warmup_steps: Some(optimizer.warmup_steps),
+            weight_decay: Some(optimizer.weight_decay),
+            clip_norm: Some(optimizer.clip_norm.into()),
+            batch: Some(self.batch as u64),
+            bptt: Some(self.bptt.map(|steps| steps as u64).into()),
+            carry_state: Some(self.carry_state),
+            steps: if let Budget::Steps(steps) = budget {
+                Some(*steps)
+            } else {
+                None
+            },
+            epochs: if let Budget::Epochs(epochs) = budget {
+                Some(*epochs)
+            } else {
+                None
+            },
+            minutes: if let Budget::Minutes(minutes) = budget {
+                Some(*minutes)
+            } else {
+                None
+            },
+            eval_every: self.eval_every,
+            save_every: self.save_every,
+            patience: Some(self.patience.into()),
+            seed: Some(self.seed),
+        }
+    }
+
+    /// The whole `config.toml`: every value that applies, in the order of [`Settings::KEYS`].
+    ///
+    /// # Panics
+    ///
+    /// If a number was set by hand beyond what [`Settings::resolve`] lets through.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let settings = toml::to_string(&self.to_settings());
+        settings.unwrap_or_else(|error| panic!("resolved settings are not TOML: {error}"))
+    }
+
+    /// What a model file keeps of the settings: all that shaped the model, sorted, without paths
+    /// and without what only concerns the run folder.
+    ///
+    /// # Panics
+    ///
+    /// If a number was set by hand beyond what [`Settings::resolve`] lets through.
+    #[must_use]
+    pub fn model_config_json(&self) -> BTreeMap<String, serde_json::Value> {
+        let without_file = |portion: &Portion| match portion {
+            Portion::File(_) => None,
+            portion => Some(portion.clone()),
+        };
+        let settings = Settings {
+            data: None,
+            validation: without_file(&self.validation),
+            test: without_file(&self.test),
+            save_every: None,
+            ..self.to_settings()
+        };
+        match serde_json::to_value(settings) {
+            Ok(serde_json::Value::Object(map)) => map.into_iter().collect(),
+            other => panic!("resolved settings are not a JSON object: {other:?}"),
+        }
+    }
+}
+
+/// A value that the defaults have filled in.
+fn given<T>(key: &str, value: Option<T>) -> T {
+    value.unwrap_or_else(|| panic!("no default for `{key}`"))
+}
+
+fn wrong(
+    name: &str,
+    found: impl Display,
+    expected: impl Into<String>,
+    hint: impl Into<String>,
+) -> Error {
+    let found = found.to_string();
+    Error::Setting {
+        name: name.into(),
+        found,
+        expected: expected.into(),
+        hint: hint.into(),
+    }
+}
+
+fn number(name: &str, value: f64, possible: bool, expected: &str) -> Result<f64> {
+    if possible {
+        Ok(value)
+    } else {
+        Err(wrong(
+            name,
+            value,
+            expected,
+            format!("give `--{name}` such a number"),
+        ))
+    }
+}
+
+fn above_zero(name: &str, value: f64) -> Result<f64> {
+    number(
+        name,
+        value,
+        value > 0.0 && value.is_finite(),
+        "a number above 0",
+    )
+}
+
+fn below_one(name: &str, value: f64) -> Result<f64> {
+    number(
+        name,
+        value,
+        (0.0..1.0).contains(&value),
+        "a number from 0 to below 1",
+    )
+}
+
+fn whole(name: &str, value: u64, range: RangeInclusive<u64>) -> Result<u64> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let expected = if *range.end() == MAX_COUNT && value < *range.start() {
+        format!("{} or more", range.start())
+    } else {
+        format!("{} to {}", range.start(), range.end())
+    };
+    Err(wrong(
+        name,
+        value,
+        expected,
+        format!("give `--{name}` a number in this range"),
+    ))
+}
+
+fn size(name: &str, value: Option<u64>, max: u64) -> Result<usize> {
+    let value = whole(name, given(name, value), 1..=max)?;
+    usize::try_from(value).map_err(|_| {
+        wrong(
+            name,
+            value,
+            "a size that this machine can address",
+            "give a smaller one",
+        )
+    })
+}
+
+fn optional_count(name: &str, value: Option<u64>) -> Result<Option<u64>> {
+    value
+        .map(|value| whole(name, value, 1..=MAX_COUNT))
+        .transpose()
+}
+
+fn fraction(portion: &Portion) -> f64 {
+    match portion {
+        Portion::Fraction(fraction) => *fraction,
+        Portion::None | Portion::File(_) => 0.0,
+    }
+}
+
+fn portion(name: &str, value: Option<&Portion>) -> Result<Portion> {
+    match given(name, value) {
+        Portion::None => Ok(Portion::None),
+        Portion::Fraction(fraction) => {
+            let expected = "a fraction from 0 to below 1, a path or `none`";
+            let possible = (0.0..1.0).contains(fraction);
+            number(name, *fraction, possible, expected).map(Portion::from)
+        }
+        Portion::File(path) if path.as_os_str() == STDIN => Err(wrong(
+            name,
+            "standard input",
+            "a fraction, a path or `none`",
+            "standard input can be the data itself; give this part a file or a fraction",
+        )),
+        Portion::File(path) => absolute(name, path).map(Portion::File),
+    }
+}
+
+/// The path from the root, in UTF-8 so that `config.toml` can hold it; `-` stays.
+fn absolute(name: &str, path: &Path) -> Result<PathBuf> {
+    if path.as_os_str() == STDIN {
+        return Ok(path.into());
+    }
+    if path.as_os_str().is_empty() {
+        return Err(wrong(
+            name,
+            "an empty path",
+            "the path of a file or folder",
+            "name a file",
+        ));
+    }
+    let path = std::path::absolute(path).map_err(|source| Error::Io {
+        action: "find the folder of",
+        path: path.into(),
+        source,
+    })?;
+    if path.to_str().is_none() {
+        let found = format!("`{}`", path.display());
+        let hint = "rename the file or its folder; the settings of a run are UTF-8";
+        return Err(wrong(name, found, "a path in UTF-8", hint));
+    }
+    Ok(path)
+}
+
+fn check_one_stdin(data: &[PathBuf]) -> Result<()> {
+    if data.iter().filter(|path| path.as_os_str() == STDIN).count() > 1 {
+        return Err(wrong(
+            "data",
+            "standard input twice",
+            "`-` at most once",
+            "join the texts before, or name files",
+        ));
+    }
+    Ok(())
+}

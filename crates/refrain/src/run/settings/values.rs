@@ -1,0 +1,361 @@
+//! Values of settings that are not plain numbers: a number or a word, a fraction or a file.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::names::named;
+
+/// What is learnt, and from what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A language model: each token from those before it.
+    Lm,
+}
+
+named!(Task, "task", { Lm => "lm" });
+
+/// What a text is cut into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokens {
+    /// Unicode characters.
+    Char,
+    /// Bytes.
+    Byte,
+}
+
+named!(Tokens, "tokens", { Char => "char", Byte => "byte" });
+
+/// A text that is not the value of a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}")]
+pub struct ValueError {
+    /// The values possible.
+    pub expected: String,
+}
+
+/// A number that may be absent: written `none` then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit<T> {
+    /// No limit.
+    None,
+    /// This one.
+    At(T),
+}
+
+impl<T> Limit<T> {
+    /// The number, if there is one.
+    #[must_use]
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::None => None,
+            Self::At(value) => Some(value),
+        }
+    }
+}
+
+impl<T> From<Option<T>> for Limit<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Self::At)
+    }
+}
+
+/// Steps in a chunk of truncated backpropagation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// The whole stream.
+    Full,
+    /// So many.
+    Steps(u64),
+}
+
+impl Chunk {
+    /// The number of steps, if there is one.
+    #[must_use]
+    pub fn steps(self) -> Option<u64> {
+        match self {
+            Self::Full => None,
+            Self::Steps(steps) => Some(steps),
+        }
+    }
+}
+
+impl From<Option<u64>> for Chunk {
+    fn from(steps: Option<u64>) -> Self {
+        steps.map_or(Self::Full, Self::Steps)
+    }
+}
+
+/// A part of the data held back from training.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Portion {
+    /// Nothing; written `none`.
+    None,
+    /// A fraction of the data, from its end.
+    Fraction(f64),
+    /// A file of its own (one called `none` is `./none`).
+    File(PathBuf),
+}
+
+/// The word for no limit and no portion.
+const NONE: &str = "none";
+/// The word for a chunk of the whole stream.
+const FULL: &str = "full";
+
+/// A number as TOML, JSON and flags give it.
+trait Number: Copy + FromStr + Serialize {
+    const EXPECTED: &'static str;
+    fn from_integer(value: i128) -> Option<Self>;
+    fn from_float(value: f64) -> Option<Self>;
+}
+
+impl Number for u64 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn from_integer(value: i128) -> Option<Self> {
+        Self::try_from(value).ok()
+    }
+
+    fn from_float(_: f64) -> Option<Self> {
+        None
+    }
+}
+
+impl Number for f64 {
+    const EXPECTED: &'static str = "a number";
+
+    fn from_integer(value: i128) -> Option<Self> {
+        Some(value as Self)
+    }
+
+    fn from_float(value: f64) -> Option<Self> {
+        Some(value)
+    }
+}
+
+fn expected<T: Number>(word: &str) -> String {
+    format!("{} or `{word}`", T::EXPECTED)
+}
+
+fn parse<T: Number>(text: &str, word: &str) -> Result<Option<T>, ValueError> {
+    if text == word {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| ValueError {
+        expected: expected::<T>(word),
+    })
+}
+
+/// Reads a number, or the word as `None`.
+struct NumberOr<T>(&'static str, PhantomData<T>);
+
+impl<T: Number> Visitor<'_> for NumberOr<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&expected::<T>(self.0))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        let number = T::from_integer(value.into()).map(Some);
+        number.ok_or_else(|| E::invalid_value(de::Unexpected::Signed(value), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        let number = T::from_integer(value.into()).map(Some);
+        number.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        let number = T::from_float(value).map(Some);
+        number.ok_or_else(|| E::invalid_type(de::Unexpected::Float(value), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        if text == self.0 {
+            Ok(None)
+        } else {
+            Err(E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+}
+
+fn read<'de, T: Number, D: Deserializer<'de>>(
+    deserializer: D,
+    word: &'static str,
+) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_any(NumberOr(word, PhantomData))
+}
+
+fn write<T: Number, S: Serializer>(
+    value: Option<T>,
+    word: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => value.serialize(serializer),
+        None => serializer.serialize_str(word),
+    }
+}
+
+macro_rules! number_or_word {
+    ($type:ty, $number:ty, $word:ident, $value:ident) => {
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, ValueError> {
+                parse::<$number>(text, $word).map(Self::from)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                read::<$number, D>(deserializer, $word).map(Self::from)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                write::<$number, S>(self.$value(), $word, serializer)
+            }
+        }
+    };
+}
+
+number_or_word!(Limit<f64>, f64, NONE, value);
+number_or_word!(Limit<u64>, u64, NONE, value);
+number_or_word!(Chunk, u64, FULL, steps);
+
+impl From<f64> for Portion {
+    fn from(fraction: f64) -> Self {
+        if fraction == 0.0 {
+            Self::None
+        } else {
+            Self::Fraction(fraction)
+        }
+    }
+}
+
+impl FromStr for Portion {
+    type Err = ValueError;
+
+    /// A number is a fraction, `none` is nothing, all else a path.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.is_empty() {
+            return Err(ValueError {
+                expected: PORTION.into(),
+            });
+        }
+        if text == NONE {
+            return Ok(Self::None);
+        }
+        Ok(text
+            .parse::<f64>()
+            .map_or_else(|_| Self::File(text.into()), Self::from))
+    }
+}
+
+const PORTION: &str = "a fraction, a path or `none`";
+
+struct PortionVisitor;
+
+impl Visitor<'_> for PortionVisitor {
+    type Value = Portion;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(PORTION)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Portion, E> {
+        Ok(Portion::from(value as f64))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Portion, E> {
+        Ok(Portion::from(value as f64))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Portion, E> {
+        Ok(Portion::from(value))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Portion, E> {
+        match text {
+            "" => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+            NONE => Ok(Portion::None),
+            path => Ok(Portion::File(path.into())),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Portion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PortionVisitor)
+    }
+}
+
+impl Serialize for Portion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_str(NONE),
+            Self::Fraction(fraction) => serializer.serialize_f64(*fraction),
+            Self::File(path) => path.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{CellKind, Init, Nonlinearity};
+    use crate::optim::{OptimizerKind, Schedule};
+
+    /// One name in flags, files and messages.
+    #[test]
+    fn names_are_what_serde_writes() {
+        macro_rules! same {
+            ($($type:ident),+) => {$(
+                for value in $type::ALL {
+                    assert_eq!(serde_json::to_value(value).unwrap(), value.name());
+                    assert_eq!(value.name().parse::<$type>().unwrap(), *value);
+                }
+            )+};
+        }
+        same!(
+            Task,
+            Tokens,
+            CellKind,
+            Nonlinearity,
+            Init,
+            OptimizerKind,
+            Schedule
+        );
+        let error = "adam w".parse::<OptimizerKind>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`optimizer` is `adam w`, expected `sgd`, `adam` or `adamw`"
+        );
+        assert_eq!(error.hint(), Some("did you mean `adamw`?"));
+    }
+
+    #[test]
+    fn numbers_and_words_are_read_from_flags() {
+        assert_eq!("none".parse(), Ok(Limit::<f64>::None));
+        assert_eq!("0.5".parse(), Ok(Limit::At(0.5)));
+        assert_eq!("3".parse(), Ok(Limit::At(3_u64)));
+        assert_eq!("full".parse(), Ok(Chunk::Full));
+        assert_eq!("64".parse(), Ok(Chunk::Steps(64)));
+        let error = "half".parse::<Chunk>().unwrap_err();
+        assert_eq!(error.to_string(), "expected a whole number or `full`");
+        assert_eq!("0".parse(), Ok(Portion::None));
+        assert_eq!("none".parse(), Ok(Portion::None));
+        assert_eq!("0.1".parse(), Ok(Portion::Fraction(0.1)));
+        assert_eq!("./none".parse(), Ok(Portion::File("./none".into())));
+        assert!("".parse::<Portion>().is_err());
+    }
+}
