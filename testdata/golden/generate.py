@@ -1,0 +1,171 @@
+"""Writes the goldens: what PyTorch computes in float64, for Refrain to equal.
+
+    python generate.py --out FOLDER
+
+Inputs (weights, states, upstream gradients) are drawn as sums of uniforms rounded to a multiple
+of 2^-18. They are the same bits on every machine and exact in float32, and are stored so; what
+PyTorch computes from them is stored as float64. README.md in the folder above says what is in each file.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+
+# Layer goldens. 19 hidden units: one whole group of 16 lanes and a rest.
+SEQ_LEN, BATCH, INPUT_SIZE, HIDDEN_SIZE = 5, 3, 4, 19
+MODULES = {
+    "rnn_tanh": lambda *sizes: nn.RNN(*sizes, nonlinearity="tanh"),
+    "rnn_relu": lambda *sizes: nn.RNN(*sizes, nonlinearity="relu"),
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+}
+
+# Language model goldens.
+VOCAB_SIZE, EMBEDDING_SIZE, LM_HIDDEN_SIZE, NUM_LAYERS = 11, 6, 20, 2
+STREAMS, CHUNK, STEPS = 4, 7, 10
+LEARNING_RATE, CLIP_NORM = 0.01, 0.5
+
+
+def draw(*shape, scale=1.0):
+    """Nearly normal numbers of standard deviation `scale` (a power of two), exact in float32."""
+    uniforms = torch.rand(12, *shape, dtype=torch.float32).double()
+    return torch.round((uniforms.sum(0) - 6.0) * 2.0**18) / 2.0**18 * scale
+
+
+def fill(module, scale):
+    """Gives every parameter of a module its own random numbers: no two gates or layers are alike."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(draw(*parameter.shape, scale=scale))
+
+
+def stored(inputs, results):
+    """One dictionary for a file: inputs as float32 (exact), results as float64."""
+    tensors = {}
+    for name, value in inputs.items():
+        if value.dtype == torch.float64:
+            assert torch.equal(value.float().double(), value), name
+            value = value.float()
+        tensors[name] = value.detach().clone().contiguous()
+    for name, value in results.items():
+        assert value.dtype == torch.float64 and name not in tensors, name
+        tensors[name] = value.detach().clone().contiguous()
+    return tensors
+
+
+def layer(kind, num_layers):
+    """A recurrent stack, forward and backward, with a random gradient on each of its outputs."""
+    module = MODULES[kind](INPUT_SIZE, HIDDEN_SIZE, num_layers)
+    fill(module, scale=0.25)
+    lstm = kind == "lstm"
+    x = draw(SEQ_LEN, BATCH, INPUT_SIZE).requires_grad_()
+    h_0 = draw(num_layers, BATCH, HIDDEN_SIZE, scale=0.5).requires_grad_()
+    inputs = {"x": x, "h_0": h_0, **dict(module.named_parameters())}
+    if lstm:
+        c_0 = draw(num_layers, BATCH, HIDDEN_SIZE).requires_grad_()
+        inputs["c_0"] = c_0
+        output, (h_n, c_n) = module(x, (h_0, c_0))
+        results = {"output": output, "h_n": h_n, "c_n": c_n}
+    else:
+        output, h_n = module(x, h_0)
+        results = {"output": output, "h_n": h_n}
+    upstream = {f"d_{name}": draw(*value.shape) for name, value in results.items()}
+    loss = sum((value * upstream[f"d_{name}"]).sum() for name, value in results.items())
+    loss.backward()
+    results.update({f"d_{name}": value.grad for name, value in inputs.items()})
+    return stored({**inputs, **upstream}, results)
+
+
+def linear_cross_entropy():
+    """A linear layer under a mean cross-entropy."""
+    rows, features, classes = 6, 7, 21
+    module = nn.Linear(features, classes)
+    fill(module, scale=0.5)
+    x = draw(rows, features).requires_grad_()
+    targets = torch.randint(classes, (rows,))
+    logits = module(x)
+    logits.retain_grad()
+    loss = nn.functional.cross_entropy(logits, targets)
+    loss.backward()
+    inputs = {"x": x, "weight": module.weight, "bias": module.bias}
+    results = {"logits": logits, "loss": loss, "d_logits": logits.grad}
+    results.update({f"d_{name}": value.grad for name, value in inputs.items()})
+    return stored({**inputs, "targets": targets}, results)
+
+
+class LanguageModel(nn.Module):
+    """Embedding, recurrent stack, linear: the names are those of a Refrain model file."""
+
+    def __init__(self, cell, embedding_size, tied):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCAB_SIZE, embedding_size)
+        module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        self.rnn = module(embedding_size, LM_HIDDEN_SIZE, NUM_LAYERS)
+        self.linear = nn.Linear(LM_HIDDEN_SIZE, VOCAB_SIZE)
+        if tied:
+            self.linear.weight = self.embedding.weight
+
+    def forward(self, tokens, state):
+        output, state = self.rnn(self.embedding(tokens), state)
+        return self.linear(output), state
+
+
+def detach(state):
+    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+
+
+def language_model(cell, tied=False):
+    """Ten steps of truncated backpropagation with Adam, clipping and a carried state."""
+    model = LanguageModel(cell, LM_HIDDEN_SIZE if tied else EMBEDDING_SIZE, tied)
+    # The scales let some of the ten gradients pass CLIP_NORM and some not (the vanilla cell's all do).
+    fill(model, scale=0.5 if cell == "lstm" else 0.25)
+    names = model.state_dict().keys()  # a tied weight is under both of its names
+    inputs = {name: model.state_dict()[name].clone() for name in names}
+    inputs["tokens"] = torch.randint(VOCAB_SIZE, (STREAMS, STEPS * CHUNK + 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    losses, grad_norms, state = [], [], None
+    for step in range(STEPS):
+        chunk = inputs["tokens"][:, step * CHUNK : (step + 1) * CHUNK + 1].T
+        logits, state = model(chunk[:-1], state)
+        state = detach(state)
+        loss = nn.functional.cross_entropy(logits.reshape(-1, VOCAB_SIZE), chunk[1:].reshape(-1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norms.append(nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM))
+        optimizer.step()
+        losses.append(loss.detach())
+    results = {"losses": torch.stack(losses), "grad_norms": torch.stack(grad_norms)}
+    results.update({f"final.{name}": model.state_dict()[name] for name in names})
+    return stored(inputs, results)
+
+
+def goldens():
+    """Every file by name, as a function that makes it."""
+    for kind in MODULES:
+        for num_layers in (1, 2, 3):
+            yield f"layer_{kind}_{num_layers}", lambda k=kind, n=num_layers: layer(k, n)
+    yield "linear_cross_entropy", linear_cross_entropy
+    for cell in ("rnn", "gru", "lstm"):
+        yield f"language_model_{cell}", lambda c=cell: language_model(c)
+    yield "language_model_tied", lambda: language_model("lstm", tied=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    for seed, (name, make) in enumerate(goldens(), start=1):
+        torch.manual_seed(seed)  # each file has its own seed, so that a new one moves no other
+        save_file(make(), out / f"{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()
