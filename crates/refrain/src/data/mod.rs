@@ -1,1 +1,5 @@
 //! Data: vocabularies, texts, batches.
+
+pub mod vocabulary;
+
+pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary};
