@@ -1,5 +1,6 @@
 //! Recurrent networks: train, sample and look inside them on an ordinary CPU.
 
+pub mod checkpoint;
 pub mod data;
 mod error;
 pub mod models;
