@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod data;
 mod error;
+pub mod generate;
 pub mod models;
 pub mod nn;
 pub mod optim;
