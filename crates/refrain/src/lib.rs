@@ -1,7 +1,9 @@
 //! Recurrent networks: train, sample and look inside them on an ordinary CPU.
 
+pub mod checkpoint;
 pub mod data;
 mod error;
+pub mod generate;
 pub mod models;
 mod names;
 pub mod nn;

@@ -1,0 +1,5 @@
+//! Generation: from scores to tokens.
+
+mod sampler;
+
+pub use sampler::{Draw, Sampler};
