@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use refrain::data::{Portion, TokenKind};
 use refrain::nn::{CellKind, Init, Nonlinearity};
 use refrain::optim::{OptimizerKind, Schedule};
-use refrain::run::settings::{Chunk, DEFAULTS, Limit, Portion, Settings, Task, Tokens, When};
+use refrain::run::settings::{Chunk, DEFAULTS, Limit, Settings, Task, When};
 
 use super::one_of;
 
@@ -113,8 +114,8 @@ struct ModelFlags {
 #[command(next_help_heading = "Data")]
 struct DataFlags {
     /// What a text is cut into.
-    #[arg(long, value_parser = one_of::<Tokens>(Tokens::NAMES))]
-    tokens: Option<Tokens>,
+    #[arg(long, value_parser = one_of::<TokenKind>(TokenKind::NAMES))]
+    tokens: Option<TokenKind>,
 
     /// Scored while it learns: a fraction from the end of the data, a file, or none.
     #[arg(long, value_name = "PATH|FRACTION", allow_negative_numbers = true, value_hint = ValueHint::FilePath)]

@@ -31,26 +31,34 @@ pub enum Portion {
 }
 
 impl FromStr for Portion {
-    type Err = std::convert::Infallible;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.parse::<f64>() {
-            Ok(fraction) => Self::fraction(fraction),
-            Err(_) if text == "none" => Self::None,
-            Err(_) => Self::File(text.into()),
-        })
+    fn from_str(text: &str) -> Result<Self> {
+        match text.parse::<f64>() {
+            Ok(fraction) => Ok(fraction.into()),
+            Err(_) if text == "none" => Ok(Self::None),
+            Err(_) if text.is_empty() => Err(Error::Setting {
+                name: "validation or test".into(),
+                found: "empty".into(),
+                expected: "a fraction, a path or `none`".into(),
+                hint: "`0.1` takes the last tenth of the text".into(),
+            }),
+            Err(_) => Ok(Self::File(text.into())),
+        }
     }
 }
 
-impl Portion {
-    fn fraction(fraction: f64) -> Self {
+impl From<f64> for Portion {
+    fn from(fraction: f64) -> Self {
         if fraction == 0.0 {
             Self::None
         } else {
             Self::Fraction(fraction)
         }
     }
+}
 
+impl Portion {
     fn check(&self, name: &str) -> Result<()> {
         match *self {
             Self::Fraction(f) if !(f > 0.0 && f < 1.0) => Err(Error::Setting {
@@ -92,8 +100,13 @@ impl<'de> Deserialize<'de> for Portion {
             Text(String),
         }
         Ok(match Form::deserialize(deserializer)? {
-            Form::Number(fraction) => Self::fraction(fraction),
+            Form::Number(fraction) => fraction.into(),
             Form::Text(text) if text == "none" => Self::None,
+            Form::Text(text) if text.is_empty() => {
+                return Err(serde::de::Error::custom(
+                    "an empty path, expected a fraction, a path or `none`",
+                ));
+            }
             // A quoted number is a path: the file says which it is.
             Form::Text(text) => Self::File(text.into()),
         })

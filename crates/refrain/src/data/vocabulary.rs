@@ -19,31 +19,7 @@ pub enum TokenKind {
     Byte,
 }
 
-impl fmt::Display for TokenKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Char => "char",
-            Self::Byte => "byte",
-        })
-    }
-}
-
-impl FromStr for TokenKind {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "char" => Ok(Self::Char),
-            "byte" => Ok(Self::Byte),
-            other => Err(Error::Setting {
-                name: "tokens".into(),
-                found: format!("`{}`", other.escape_debug()),
-                expected: "`char` or `byte`".into(),
-                hint: "`char` for text, `byte` for anything else".into(),
-            }),
-        }
-    }
-}
+named!(TokenKind, "tokens", { Char => "char", Byte => "byte" });
 
 /// A text turned into ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

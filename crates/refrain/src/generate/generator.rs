@@ -23,7 +23,7 @@ use crate::models::{LanguageModel, Stream};
 /// let mut model = LanguageModel::new(&LanguageModelConfig::default(), vocabulary.len(), &mut rng);
 /// let mut generator = Generator::new(&mut model, &vocabulary, Isa::detect());
 /// generator.start(&vocabulary.try_encode("h")?);
-/// let draw = generator.next(&Sampler::default(), &mut rng)?;
+/// let draw = generator.next(&mut Sampler::new(), &mut rng)?;
 /// assert!(draw.id < 4);
 /// # Ok::<(), refrain::Error>(())
 /// ```
@@ -38,7 +38,11 @@ impl<'m> Generator<'m> {
     /// A generator at state zero.
     #[must_use]
     pub fn new(model: &'m mut LanguageModel<f32>, vocabulary: &Vocabulary, isa: Isa) -> Self {
-        Self { stream: Stream::new(model, isa), vocabulary: vocabulary.clone(), scores: Vec::new() }
+        Self {
+            stream: Stream::new(model, isa),
+            vocabulary: vocabulary.clone(),
+            scores: Vec::new(),
+        }
     }
 
     /// What to begin with where the user gave nothing: a line break if the model knows one, else `first`, the training
@@ -78,7 +82,7 @@ impl<'m> Generator<'m> {
     ///
     /// # Errors
     /// If a score is not a number.
-    pub fn next(&mut self, sampler: &Sampler, rng: &mut impl Rng) -> Result<Draw> {
+    pub fn next(&mut self, sampler: &mut Sampler, rng: &mut impl Rng) -> Result<Draw> {
         let draw = sampler.draw(&self.scores, rng)?;
         self.read(draw.id);
         Ok(draw)

@@ -17,7 +17,7 @@ pub use defaults::{
     DEFAULTS, DefaultSetting, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, SAVE_EVERY_RANGE, When,
 };
 pub use resolve::Resolved;
-pub use values::{Chunk, Limit, Portion, Task, Tokens, ValueError};
+pub use values::{Chunk, Limit, Task, ValueError};
 
 use crate::names::nearest;
 use crate::nn::{CellKind, Init, Nonlinearity};
@@ -79,7 +79,7 @@ settings! {
     /// The part of the data, or the file, that is scored once at the end.
     test: Portion,
     /// What a text is cut into.
-    tokens: Tokens,
+    tokens: TokenKind,
     /// The recurrent cell.
     cell: CellKind,
     /// The activation of the cell `rnn`.

@@ -215,9 +215,9 @@ impl Task for LanguageModelTask {
         let mut generator = Generator::new(&mut self.model, &vocabulary, compute.isa());
         generator.start(&generator.default_prompt(first));
         let mut ids = Vec::with_capacity(SAMPLE_TOKENS);
-        let sampler = Sampler::default();
+        let mut sampler = Sampler::new();
         for _ in 0..SAMPLE_TOKENS {
-            ids.push(generator.next(&sampler, &mut rng).ok()?.id);
+            ids.push(generator.next(&mut sampler, &mut rng).ok()?.id);
         }
         Some(vocabulary.decode(&ids))
     }

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Chunk, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Limit, Portion, SAVE_EVERY_RANGE, STDIN,
-    Settings, Task, Tokens,
+    Chunk, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Limit, SAVE_EVERY_RANGE, STDIN, Settings, Task,
 };
+use crate::data::{Portion, TokenKind};
 use crate::models::LanguageModelConfig;
 use crate::nn::{CellKind, Nonlinearity};
 use crate::optim::{OptimizerConfig, OptimizerKind};
@@ -35,7 +35,7 @@ pub struct Resolved {
     /// What is scored at its end.
     pub test: Portion,
     /// What a text is cut into.
-    pub tokens: Tokens,
+    pub tokens: TokenKind,
     /// The architecture.
     pub model: LanguageModelConfig,
     /// The optimiser.

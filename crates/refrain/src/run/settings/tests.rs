@@ -441,7 +441,7 @@ prop_compose! {
             "[^\0]{2,12}".prop_map(|path| Portion::File(path.into())),
         ],
         test in proptest::option::of((0.0..0.49).prop_map(Portion::from)),
-        tokens in proptest::option::of(proptest::sample::select(Tokens::ALL)),
+        tokens in proptest::option::of(proptest::sample::select(TokenKind::ALL)),
     ) -> Settings {
         let data = data.map(|paths| paths.into_iter().map(|path| format!("d{path}").into()).collect());
         Settings { data, validation: Some(validation), test, tokens, ..Settings::default() }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::{self, Deserializer, Visitor};
@@ -19,18 +18,6 @@ pub enum Task {
 }
 
 named!(Task, "task", { Lm => "lm" });
-
-/// What a text is cut into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tokens {
-    /// Unicode characters.
-    Char,
-    /// Bytes.
-    Byte,
-}
-
-named!(Tokens, "tokens", { Char => "char", Byte => "byte" });
 
 /// A text that is not the value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,18 +79,7 @@ impl From<Option<u64>> for Chunk {
     }
 }
 
-/// A part of the data held back from training.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Portion {
-    /// Nothing; written `none`.
-    None,
-    /// A fraction of the data, from its end.
-    Fraction(f64),
-    /// A file of its own (one called `none` is `./none`).
-    File(PathBuf),
-}
-
-/// The word for no limit and no portion.
+/// The word for no limit.
 const NONE: &str = "none";
 /// The word for a chunk of the whole stream.
 const FULL: &str = "full";
@@ -232,86 +208,10 @@ number_or_word!(Limit<f64>, f64, NONE, value);
 number_or_word!(Limit<u64>, u64, NONE, value);
 number_or_word!(Chunk, u64, FULL, steps);
 
-impl From<f64> for Portion {
-    fn from(fraction: f64) -> Self {
-        if fraction == 0.0 {
-            Self::None
-        } else {
-            Self::Fraction(fraction)
-        }
-    }
-}
-
-impl FromStr for Portion {
-    type Err = ValueError;
-
-    /// A number is a fraction, `none` is nothing, all else a path.
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text.is_empty() {
-            return Err(ValueError {
-                expected: PORTION.into(),
-            });
-        }
-        if text == NONE {
-            return Ok(Self::None);
-        }
-        Ok(text
-            .parse::<f64>()
-            .map_or_else(|_| Self::File(text.into()), Self::from))
-    }
-}
-
-const PORTION: &str = "a fraction, a path or `none`";
-
-struct PortionVisitor;
-
-impl Visitor<'_> for PortionVisitor {
-    type Value = Portion;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PORTION)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Portion, E> {
-        Ok(Portion::from(value as f64))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Portion, E> {
-        Ok(Portion::from(value as f64))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Portion, E> {
-        Ok(Portion::from(value))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Portion, E> {
-        match text {
-            "" => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-            NONE => Ok(Portion::None),
-            path => Ok(Portion::File(path.into())),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Portion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PortionVisitor)
-    }
-}
-
-impl Serialize for Portion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::None => serializer.serialize_str(NONE),
-            Self::Fraction(fraction) => serializer.serialize_f64(*fraction),
-            Self::File(path) => path.serialize(serializer),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::TokenKind;
     use crate::nn::{CellKind, Init, Nonlinearity};
     use crate::optim::{OptimizerKind, Schedule};
 
@@ -328,7 +228,7 @@ mod tests {
         }
         same!(
             Task,
-            Tokens,
+            TokenKind,
             CellKind,
             Nonlinearity,
             Init,
@@ -352,10 +252,5 @@ mod tests {
         assert_eq!("64".parse(), Ok(Chunk::Steps(64)));
         let error = "half".parse::<Chunk>().unwrap_err();
         assert_eq!(error.to_string(), "expected a whole number or `full`");
-        assert_eq!("0".parse(), Ok(Portion::None));
-        assert_eq!("none".parse(), Ok(Portion::None));
-        assert_eq!("0.1".parse(), Ok(Portion::Fraction(0.1)));
-        assert_eq!("./none".parse(), Ok(Portion::File("./none".into())));
-        assert!("".parse::<Portion>().is_err());
     }
 }
