@@ -321,10 +321,23 @@ fn into_text(bytes: Vec<u8>) -> String {
 
 /// The place in bytes of character `n`, or the length of a text that has just `n`.
 fn nth_char(text: &str, n: u64) -> usize {
-    match text.char_indices().nth(n as usize) {
-        Some((place, _)) => place,
-        None => text.len(),
+    /// Bytes that are counted in one go, which is many times faster than one by one.
+    const CHUNK: usize = 4096;
+    let (mut place, mut left) = (0, n);
+    for chunk in text.as_bytes().chunks(CHUNK) {
+        // Continuation bytes 0b10xx_xxxx begin no character.
+        let begin = chunk.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as u64;
+        if begin > left {
+            break;
+        }
+        left -= begin;
+        place += chunk.len();
     }
+    let begins = |at: &usize| text.is_char_boundary(*at);
+    (place..=text.len())
+        .filter(begins)
+        .nth(left as usize)
+        .unwrap_or(text.len())
 }
 
 /// Appends a block's ids and returns how many symbols were unknown.
@@ -500,6 +513,19 @@ mod tests {
         assert_eq!(text.part(4, 4), Block::Chars(""));
         let text = Text::from_content("x", "abc", TokenKind::Byte);
         assert_eq!(text.part(1, 3), Block::Bytes(b"bc"));
+    }
+
+    #[test]
+    fn characters_are_found_across_chunks() {
+        let text = "añ한😀".repeat(1500);
+        for n in 0..=6000 {
+            let expected = text
+                .char_indices()
+                .nth(n)
+                .map_or(text.len(), |(place, _)| place);
+            assert_eq!(nth_char(&text, n as u64), expected);
+        }
+        assert_eq!(nth_char("", 0), 0);
     }
 
     #[test]
