@@ -365,8 +365,8 @@ mod tests {
 
     fn split(validation: f64, test: f64) -> Split {
         Split {
-            validation: Portion::fraction(validation),
-            test: Portion::fraction(test),
+            validation: validation.into(),
+            test: test.into(),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Vocabularies: which symbols there are, and the number of each.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::names::named;
 use crate::{Error, Result};
 
 /// What a token is.

@@ -1,3 +1,4 @@
 //! A run: its settings and its folder.
 
+pub mod model;
 pub mod settings;

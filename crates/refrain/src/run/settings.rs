@@ -19,6 +19,7 @@ pub use defaults::{
 pub use resolve::Resolved;
 pub use values::{Chunk, Limit, Task, ValueError};
 
+use crate::data::{Portion, TokenKind};
 use crate::names::nearest;
 use crate::nn::{CellKind, Init, Nonlinearity};
 use crate::optim::{OptimizerKind, Schedule};

@@ -1,0 +1,155 @@
+//! Model files of a task: the architecture, the vocabulary and the weights in one file, and back.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::settings::{Resolved, Settings};
+use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
+use crate::data::Vocabulary;
+use crate::error::{Error, Result};
+use crate::models::LanguageModel;
+
+/// A model read from a file.
+#[derive(Clone, Debug)]
+pub struct LoadedModel {
+    /// The file.
+    pub path: PathBuf,
+    /// The model.
+    pub model: LanguageModel<f32>,
+    /// Its symbols.
+    pub vocabulary: Vocabulary,
+    /// How it was configured.
+    pub config: Resolved,
+    /// How it was trained: `steps`, `tokens`, losses, `first_token`, …
+    pub trained: Map<String, Value>,
+}
+
+/// The model file that `path` means: itself, or the best model of a run folder, or its last one where there is no best.
+///
+/// # Errors
+/// [`Error::Run`] if the folder has no model.
+pub fn model_path(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    for name in ["best.safetensors", "last.safetensors"] {
+        let file = path.join(name);
+        if file.is_file() {
+            return Ok(file);
+        }
+    }
+    Err(Error::Run {
+        path: path.to_owned(),
+        problem: "it has no `best.safetensors` and no `last.safetensors`".into(),
+        hint: "name a model file, or a run folder in which a model was saved".into(),
+    })
+}
+
+impl LoadedModel {
+    /// Reads a model file, or the best model of a run folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Run`], or [`Error::Model`] naming what does not fit.
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = model_path(path)?;
+        let file = ModelFile::load(&path)?;
+        Self::from_file(&path, file)
+    }
+
+    fn from_file(path: &Path, mut file: ModelFile) -> Result<Self> {
+        let wrong = |problem: String| Error::Model {
+            path: path.to_owned(),
+            problem,
+            hint: "train it again, or use the version of refrain that wrote it".into(),
+        };
+        let config = Settings::from_model_config(Value::Object(file.config.clone()))
+            .map_err(|error| wrong(format!("its `config` cannot be read: {error}")))?
+            .resolve()
+            .map_err(|error| wrong(format!("its `config` cannot be used: {error}")))?;
+        let Vocabularies::One(vocabulary) = file.vocabularies else {
+            return Err(wrong(
+                "its `vocabulary` is not that of a language model".into(),
+            ));
+        };
+        // The shapes are compared before anything of the configured size is allocated.
+        let shape = file
+            .tensors
+            .shape("embedding.weight")
+            .map(<[usize]>::to_vec);
+        let expected = vec![vocabulary.len(), config.model.embedding_size];
+        if shape.as_ref() != Some(&expected) {
+            return Err(wrong(match shape {
+                Some(shape) => {
+                    format!("`embedding.weight` has shape {shape:?}, expected {expected:?}")
+                }
+                None => "it has no tensor `embedding.weight`".into(),
+            }));
+        }
+        let stored: usize = file
+            .tensors
+            .iter()
+            .map(|(_, tensor)| tensor.data().len())
+            .sum();
+        if config.model.parameter_estimate(vocabulary.len()) > 2.0 * stored as f64 + 1024.0 {
+            return Err(wrong(format!(
+                "it holds {stored} numbers, fewer than its `config` asks for"
+            )));
+        }
+        let mut model = LanguageModel::zeros(&config.model, vocabulary.len());
+        let mut result = Ok(());
+        model.visit_all_mut(&mut |parameter| {
+            if result.is_ok() {
+                match file.tensors.take(&parameter.name, &parameter.shape) {
+                    Ok(values) => parameter.value = values,
+                    Err(error) => result = Err(error),
+                }
+            }
+        });
+        result?;
+        file.tensors.finish()?;
+        Ok(Self {
+            path: path.to_owned(),
+            model,
+            vocabulary,
+            config,
+            trained: file.trained,
+        })
+    }
+
+    /// The token that sampling begins with where the user gives no prompt.
+    #[must_use]
+    pub fn first_token(&self) -> Option<u32> {
+        let token = self.trained.get("first_token")?.as_u64()?;
+        u32::try_from(token)
+            .ok()
+            .filter(|&token| (token as usize) < self.vocabulary.len())
+    }
+}
+
+/// The file of a language model.
+#[must_use]
+pub fn model_file(
+    model: &LanguageModel<f32>,
+    vocabulary: &Vocabulary,
+    config: &Resolved,
+    trained: Map<String, Value>,
+) -> ModelFile {
+    let mut file = ModelFile::default();
+    file.config = config.model_config_json().into_iter().collect();
+    file.vocabularies = Vocabularies::One(vocabulary.clone());
+    file.trained = trained;
+    model.visit_all(&mut |parameter| {
+        // A tied weight is the embedding's, also before the next pass copies it.
+        let value = if parameter.name == "linear.weight" && model.config.tie_weights {
+            &model.embedding.weight.value
+        } else {
+            &parameter.value
+        };
+        file.tensors.insert(
+            parameter.name.clone(),
+            Tensor::f32(&parameter.shape, value.clone()),
+        );
+    });
+    file
+}
