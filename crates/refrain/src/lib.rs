@@ -5,6 +5,7 @@ mod error;
 pub mod models;
 pub mod nn;
 pub mod optim;
+pub mod run;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! The run folder: its metrics.
+
+pub mod metrics;
