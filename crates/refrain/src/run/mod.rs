@@ -1,3 +1,5 @@
-//! The run folder: its metrics.
+//! The run folder: its metrics and its pictures.
 
 pub mod metrics;
+#[cfg(feature = "report")]
+pub mod plot;
