@@ -1,5 +1,7 @@
-//! The run folder: its metrics and its pictures.
+//! The run folder: its metrics and its report.
 
 pub mod metrics;
 #[cfg(feature = "report")]
 pub mod plot;
+#[cfg(feature = "report")]
+pub mod report;
