@@ -1,3 +1,83 @@
-//! The chores of this repository.
+//! The chores of this repository: `cargo xtask` lists them.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores talk to the person who runs them"
+)]
 
-fn main() {}
+mod bench;
+mod golden;
+mod python;
+mod stages;
+mod table;
+mod workload;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The chores of this repository"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Option<Chore>,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// The quick half: formatting, clippy and rustdoc, with every warning an error
+    Check,
+    /// What CI runs: check, then every test, then the examples in the docs
+    Test,
+    /// Make the goldens in testdata/ again with PyTorch
+    Golden(golden::Arguments),
+    /// Measure Refrain beside another engine, in turn, on this machine
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  caused by: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    match arguments.chore {
+        None => Ok(Arguments::command().print_help()?),
+        Some(Chore::Check) => stages::check(),
+        Some(Chore::Test) => stages::test(),
+        Some(Chore::Golden(arguments)) => golden::run(&arguments),
+        Some(Chore::Bench(arguments)) => bench::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_is_the_list_of_chores() {
+        assert!(Arguments::parse_from(["xtask"]).chore.is_none());
+        let help = Arguments::command().render_help().to_string();
+        for chore in ["check", "test", "golden", "bench"] {
+            assert!(help.contains(chore), "{help}");
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The pictures of a report, each with a sentence computed from its figures.
+
+use std::f64::consts::LOG2_E;
+
+use minijinja::{Value, context};
+
+use super::figures::{Figures, mean, median, smooth};
+use super::words::{about, figure, rate, share, thousands};
+use crate::Result;
+use crate::run::plot::{Axis, Chart, Color, Mark, RightAxis, Scale, Series, downsample};
+use crate::train::events::Step;
+
+/// Points of a curve: more are not seen, and the file stays small.
+const MOST_POINTS: usize = 1500;
+const MOST_POINTS_NARROW: usize = 600;
+/// Sizes in pixels. The first picture is wide where the page is; all others fit a telephone.
+const WIDE: (u32, u32) = (960, 340);
+const NARROW: (u32, u32) = (360, 300);
+const SMALL: (u32, u32) = (360, 260);
+/// Where the largest loss is so many times the smallest, equal distances are equal ratios.
+const LOG_FROM_RATIO: f64 = 50.0;
+
+/// A picture and what it says.
+struct Picture {
+    id: &'static str,
+    heading: &'static str,
+    said: String,
+    /// The picture for narrow pages and, if it differs, the one for wide pages.
+    narrow: String,
+    wide: Option<String>,
+}
+
+impl From<Picture> for Value {
+    fn from(picture: Picture) -> Self {
+        context! {
+            id => picture.id,
+            heading => picture.heading,
+            said => picture.said,
+            narrow => picture.narrow,
+            wide => picture.wide,
+        }
+    }
+}
+
+pub(super) fn all(figures: &Figures<'_>) -> Result<Vec<Value>> {
+    if figures.steps.is_empty() && figures.validations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pictures = vec![loss(figures)?];
+    if !figures.steps.is_empty() {
+        pictures.push(gradient(figures)?);
+        pictures.push(learning_rate(figures)?);
+        pictures.push(speed(figures)?);
+    }
+    Ok(pictures.into_iter().map(Value::from).collect())
+}
+
+fn loss(figures: &Figures<'_>) -> Result<Picture> {
+    let said = say_loss(figures);
+    let raw = &figures.losses;
+    let scored: Vec<_> = figures
+        .validations
+        .iter()
+        .map(|validation| (validation.step as f64, validation.loss_nats))
+        .collect();
+    let shown = || {
+        raw.iter()
+            .chain(&scored)
+            .map(|point| point.1)
+            .filter(|y| y.is_finite())
+    };
+    let (low, high) = (
+        shown().fold(f64::INFINITY, f64::min),
+        shown().fold(f64::NEG_INFINITY, f64::max),
+    );
+    let log = low > 0.0 && high / low >= LOG_FROM_RATIO;
+    let mut label = figures.unit.label();
+    if log {
+        label += ", log scale";
+    }
+    let draw = |size, most| {
+        let mut series = Vec::new();
+        let mut add = |label: String, color, mark, points: &[(f64, f64)]| {
+            if points.iter().any(|point| point.1.is_finite()) {
+                let points = downsample(points, most);
+                series.push(Series {
+                    label,
+                    color,
+                    mark,
+                    points,
+                });
+            }
+        };
+        if figures.half_window > 0 {
+            let smoothed = smooth(raw, figures.half_window, most, mean);
+            add(String::new(), Color::Blue, Mark::Faint, raw);
+            add("training".into(), Color::Blue, Mark::Line, &smoothed);
+        } else {
+            add("training".into(), Color::Blue, Mark::Line, raw);
+        }
+        add("validation".into(), Color::Vermillion, Mark::Dots, &scored);
+        if let Some(best) = figures.best {
+            let point = (best.step as f64, best.loss_nats);
+            let label = format!("best: {}", figure(best.loss_nats));
+            add(label, Color::Green, Mark::Rings, &[point]);
+        }
+        let scale = if log { Scale::Log } else { Scale::Linear };
+        Chart {
+            title: "Loss against training steps".into(),
+            description: said.clone(),
+            size,
+            x: steps_axis(),
+            y: Axis {
+                label: label.clone(),
+                scale,
+                ..Axis::default()
+            },
+            right: (figures.unit.nats && !log).then(|| RightAxis {
+                label: "bits".into(),
+                factor: LOG2_E,
+            }),
+            series,
+        }
+        .to_svg()
+    };
+    Ok(Picture {
+        id: "loss",
+        heading: "Loss",
+        narrow: draw(NARROW, MOST_POINTS_NARROW)?,
+        wide: Some(draw(WIDE, MOST_POINTS)?),
+        said,
+    })
+}
+
+fn say_loss(figures: &Figures<'_>) -> String {
+    let unit = &figures.unit;
+    let mut said = Vec::new();
+    let mut losses = figures.losses.iter().map(|point| point.1);
+    let first = losses.find(|loss| loss.is_finite());
+    match (first, figures.train_loss()) {
+        (Some(first), Some(last)) if figures.steps.len() > 1 => {
+            let moved = if last < first { "fell" } else { "went" };
+            let (first, last) = (figure(first), unit.say(last));
+            said.push(format!("The training loss {moved} from {first} to {last}."));
+        }
+        (Some(only), _) => said.push(format!(
+            "The training loss of the one step is {}.",
+            unit.say(only)
+        )),
+        _ if figures.steps.is_empty() => {}
+        _ => said.push("The training loss was never finite.".into()),
+    }
+    if figures.task == "lm"
+        && let Some(size) = figures
+            .start
+            .map(|start| start.vocabulary_size)
+            .filter(|&size| size > 1)
+    {
+        said.push(format!(
+            "Guessing evenly among the {} symbols would cost {}.",
+            thousands(size),
+            unit.say(libm::log(size as f64)),
+        ));
+    }
+    match (figures.best, figures.validations.last()) {
+        (Some(best), Some(last)) => {
+            let bits = unit
+                .say_bits(best.loss_nats)
+                .map_or_else(String::new, |bits| format!(" ({bits})"));
+            let (loss, step) = (unit.say(best.loss_nats), thousands(best.step));
+            said.push(format!(
+                "The best validation loss is {loss}{bits}, at step {step}."
+            ));
+            let above = last.loss_nats - best.loss_nats;
+            if last.step != best.step && above.is_finite() {
+                let (step, above) = (thousands(last.step), figure(above));
+                said.push(format!(
+                    "The last one, at step {step}, is {above} above it."
+                ));
+            }
+            if let Some(train) = figures.train_loss()
+                && let gap = last.loss_nats - train
+                && gap.is_finite()
+                && figures.steps.len() > 1
+            {
+                let side = if gap < 0.0 { "below" } else { "above" };
+                let gap = figure(gap.abs());
+                said.push(format!("At the end validation is {gap} {side} training."));
+            }
+        }
+        (None, Some(_)) => said.push("The validation loss was never finite.".into()),
+        _ => said.push("Nothing was validated.".into()),
+    }
+    said.extend(say_smoothing(figures, "mean"));
+    said.join(" ")
+}
+
+fn gradient(figures: &Figures<'_>) -> Result<Picture> {
+    let steps = &figures.steps;
+    let clipped: Vec<&&Step> = steps.iter().filter(|step| step.clipped).collect();
+    let mut said = Vec::new();
+    let norms = sorted(steps, |step| step.grad_norm);
+    if let Some(&median) = middle(&norms) {
+        let mut text = format!("The median gradient norm is {}", figure(median));
+        let largest = steps
+            .iter()
+            .filter(|step| step.grad_norm.is_finite())
+            .max_by(|a, b| a.grad_norm.total_cmp(&b.grad_norm));
+        if let Some(largest) = largest {
+            text += &format!(
+                ", the largest {}, at step {}",
+                figure(largest.grad_norm),
+                thousands(largest.step)
+            );
+        }
+        said.push(text + ".");
+    } else {
+        said.push("The gradient's norm was never finite.".into());
+    }
+    said.push(if clipped.is_empty() {
+        "No step was clipped.".into()
+    } else {
+        let norm = clipped
+            .iter()
+            .map(|step| step.clipped_norm)
+            .fold(f64::NAN, f64::max);
+        format!(
+            "{} of the steps ({} of {}) were clipped, to a norm of {}.",
+            share(clipped.len(), steps.len()),
+            thousands(clipped.len() as u64),
+            thousands(steps.len() as u64),
+            figure(norm),
+        )
+    });
+    said.extend(say_smoothing(figures, "median"));
+    let before = curve(steps, |step| step.grad_norm);
+    let label = if clipped.is_empty() {
+        ""
+    } else {
+        "before clipping"
+    };
+    let mut series = smoothed(figures, label, Color::Blue, &before);
+    if !clipped.is_empty() {
+        let after = curve(steps, |step| step.clipped_norm);
+        let after = smoothed(figures, "after", Color::Vermillion, &after);
+        // The pale curve of the norm after clipping is that before, cut off.
+        series.extend(
+            after
+                .into_iter()
+                .filter(|series| series.mark != Mark::Faint),
+        );
+    }
+    small(
+        "gradient",
+        "Gradient norm",
+        "L2 norm, log scale",
+        Scale::Log,
+        said.join(" "),
+        series,
+    )
+}
+
+fn learning_rate(figures: &Figures<'_>) -> Result<Picture> {
+    let steps = &figures.steps;
+    let points = curve(steps, |step| step.learning_rate);
+    let said = match (
+        points.first(),
+        points.iter().max_by(|a, b| a.1.total_cmp(&b.1)),
+        points.last(),
+    ) {
+        (Some(first), Some(peak), Some(last)) if first.1 == peak.1 && last.1 == peak.1 => {
+            format!("The learning rate is {} throughout.", rate(peak.1))
+        }
+        (Some(first), Some(peak), Some(last)) => {
+            let mut text = String::from("The learning rate ");
+            if first.1 < peak.1 {
+                let step = thousands(peak.0 as u64);
+                text += &format!(
+                    "rises from {} to {} at step {step}",
+                    rate(first.1),
+                    rate(peak.1)
+                );
+            } else {
+                text += &format!("begins at {}", rate(peak.1));
+            }
+            if last.1 < peak.1 {
+                text += &format!(" and ends at {}", rate(last.1));
+            }
+            text + "."
+        }
+        _ => String::new(),
+    };
+    let series = vec![Series {
+        label: String::new(),
+        color: Color::Blue,
+        mark: Mark::Line,
+        points: downsample(&points, MOST_POINTS),
+    }];
+    small(
+        "learning-rate",
+        "Learning rate",
+        "learning rate",
+        Scale::Linear,
+        said,
+        series,
+    )
+}
+
+fn speed(figures: &Figures<'_>) -> Result<Picture> {
+    let speeds = sorted(&figures.steps, |step| step.tokens_per_s);
+    let said = match middle(&speeds) {
+        Some(&median) if speeds.len() >= 10 => {
+            let (slow, fast) = (
+                speeds[speeds.len() / 10],
+                speeds[speeds.len() - 1 - speeds.len() / 10],
+            );
+            format!(
+                "Training runs at a median of {} tokens a second; eight steps in ten lie between {} and {}.",
+                about(median),
+                about(slow),
+                about(fast),
+            )
+        }
+        Some(&median) => format!("Training runs at {} tokens a second.", about(median)),
+        None => "The speed was not measured.".into(),
+    };
+    let said: Vec<String> = [said]
+        .into_iter()
+        .chain(say_smoothing(figures, "median"))
+        .collect();
+    let speeds = curve(&figures.steps, |step| step.tokens_per_s);
+    let series = smoothed(figures, "", Color::Blue, &speeds);
+    small(
+        "speed",
+        "Speed",
+        "tokens a second",
+        Scale::Linear,
+        said.join(" "),
+        series,
+    )
+}
+
+/// A noisy curve: pale behind the median of its neighbourhood, or as it is where it is short.
+fn smoothed(figures: &Figures<'_>, label: &str, color: Color, raw: &[(f64, f64)]) -> Vec<Series> {
+    let series = |label: &str, mark, points| Series {
+        label: label.into(),
+        color,
+        mark,
+        points,
+    };
+    let few = downsample(raw, MOST_POINTS_NARROW);
+    if figures.half_window == 0 {
+        return vec![series(label, Mark::Line, few)];
+    }
+    let medians = smooth(raw, figures.half_window, MOST_POINTS_NARROW, median);
+    vec![
+        series("", Mark::Faint, few),
+        series(label, Mark::Line, medians),
+    ]
+}
+
+/// How to read a pale curve and a full one, where there are both.
+fn say_smoothing(figures: &Figures<'_>, how: &str) -> Option<String> {
+    let window = 2 * figures.half_window + 1;
+    (window > 1)
+        .then(|| format!("The pale line is every step, the full one the {how} of {window}."))
+}
+
+fn small(
+    id: &'static str,
+    heading: &'static str,
+    label: &str,
+    scale: Scale,
+    said: String,
+    series: Vec<Series>,
+) -> Result<Picture> {
+    let narrow = Chart {
+        title: format!("{heading} against training steps"),
+        description: said.clone(),
+        size: SMALL,
+        x: steps_axis(),
+        y: Axis {
+            label: label.into(),
+            scale,
+            from_zero: scale == Scale::Linear,
+            whole: false,
+        },
+        right: None,
+        series,
+    }
+    .to_svg()?;
+    Ok(Picture {
+        id,
+        heading,
+        said,
+        narrow,
+        wide: None,
+    })
+}
+
+fn steps_axis() -> Axis {
+    Axis {
+        label: "training step".into(),
+        from_zero: true,
+        whole: true,
+        ..Axis::default()
+    }
+}
+
+fn curve(steps: &[&Step], value: impl Fn(&Step) -> f64) -> Vec<(f64, f64)> {
+    steps
+        .iter()
+        .map(|step| (step.step as f64, value(step)))
+        .collect()
+}
+
+/// The finite values by size.
+fn sorted(steps: &[&Step], value: impl Fn(&Step) -> f64) -> Vec<f64> {
+    let values = steps.iter().map(|step| value(step));
+    let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn middle(sorted: &[f64]) -> Option<&f64> {
+    sorted.get(sorted.len() / 2)
+}
