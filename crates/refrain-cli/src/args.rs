@@ -11,9 +11,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint,
 };
+use refrain::Isa;
 use refrain::nn::CellKind;
 
-use crate::isa::{self, IsaChoice};
+use crate::isa;
 use crate::style::Color;
 pub(crate) use train::{Recipe, TrainArgs};
 
@@ -70,7 +71,7 @@ pub(crate) struct Global {
         long, global = true, value_name = "ISA", default_value = "auto", value_parser = isa::parser(),
         env = "REFRAIN_ISA", hide_env_values = true
     )]
-    pub(crate) isa: IsaChoice,
+    pub(crate) isa: Isa,
 
     /// Say nothing but errors.
     #[arg(short, long, global = true, conflicts_with = "verbose")]

@@ -2,8 +2,9 @@
 
 use std::num::NonZero;
 
+use refrain::{Compute, Isa};
+
 use crate::args::Global;
-use crate::isa::{self, Isa};
 use crate::output::Output;
 use crate::style::Paint;
 
@@ -19,10 +20,6 @@ pub(crate) enum Talk {
 }
 
 /// The surroundings of a command.
-#[expect(
-    dead_code,
-    reason = "seed, threads and instruction set are read once the commands compute"
-)]
 pub(crate) struct Context {
     /// Results.
     pub(crate) out: Output,
@@ -41,9 +38,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
-        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self {
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
             out: Output::stdout(),
             json: global.json,
             talk: match (global.quiet || global.json, global.verbose) {
@@ -54,8 +50,13 @@ impl Context {
             paint: Paint::for_stderr(global.color),
             seed: global.seed,
             threads: global.threads.map_or_else(cores, usize::from),
-            isa: isa::choose(global.isa)?,
-        })
+            isa: global.isa,
+        }
+    }
+
+    /// What computes, as `--isa` and `--threads` have it.
+    pub(crate) fn compute(&self) -> Compute {
+        Compute::new(self.isa, self.threads)
     }
 
     /// Says something on stderr, unless quiet.
@@ -71,6 +72,11 @@ impl Context {
             say(text);
         }
     }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// One line of talk. That nobody listens is no error.

@@ -6,8 +6,8 @@ mod context;
 mod errors;
 mod escape;
 mod isa;
+mod machine;
 mod output;
-#[expect(dead_code, reason = "drawn once `train` runs the trainer")]
 mod progress;
 mod signals;
 mod style;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     signals::install()?;
-    let mut context = Context::new(&cli.global)?;
+    let mut context = Context::new(&cli.global);
     let exit = match cli.command {
         _ if cli.version => commands::version::run(&mut context),
         Some(Command::Train(args)) => commands::train::run(&args, &mut context),

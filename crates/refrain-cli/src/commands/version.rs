@@ -8,12 +8,12 @@ use crate::errors::Exit;
 pub(crate) fn run(context: &mut Context) -> anyhow::Result<Exit> {
     let version = env!("CARGO_PKG_VERSION");
     if context.json {
-        let isa = context.isa.to_string();
+        let isa = context.isa.name();
         context
             .out
             .json(&serde_json::json!({ "version": version, "isa": isa }))?;
     } else {
-        writeln!(context.out, "refrain {version} ({})", context.isa)?;
+        writeln!(context.out, "refrain {version} ({})", context.isa.name())?;
     }
     Ok(Exit::Done)
 }
