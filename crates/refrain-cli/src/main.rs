@@ -6,8 +6,8 @@ mod context;
 mod errors;
 mod escape;
 mod isa;
+mod machine;
 mod output;
-#[expect(dead_code, reason = "drawn once `train` runs the trainer")]
 mod progress;
 mod signals;
 mod style;

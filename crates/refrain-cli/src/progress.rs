@@ -108,6 +108,13 @@ impl Progress {
         self.line(&visible(text));
     }
 
+    /// The same, with `--verbose` only.
+    pub(crate) fn detail(&mut self, text: &str) {
+        if self.verbose {
+            self.notice(text);
+        }
+    }
+
     /// Leaves the terminal clean; for a run that was interrupted or failed.
     pub(crate) fn finish(&mut self) {
         if let Screen::Bar(bar) = &self.screen {

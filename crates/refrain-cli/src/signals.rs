@@ -24,7 +24,6 @@ pub(crate) fn install() -> anyhow::Result<()> {
 
 /// From here on the first signal only sets the flag, for the command to save and end with
 /// [`Exit::Interrupted`]; a second one ends the process at once.
-#[expect(dead_code, reason = "asked for once `train` runs the trainer")]
 pub(crate) fn graceful() -> &'static AtomicBool {
     GRACEFUL.store(true, Ordering::SeqCst);
     &STOP

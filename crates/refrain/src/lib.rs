@@ -12,4 +12,4 @@ pub mod run;
 pub mod train;
 
 pub use error::{Error, Result};
-pub use refrain_kernels::{Compute, Isa, Scalar};
+pub use refrain_kernels::{Compute, Isa, IsaError, Scalar};

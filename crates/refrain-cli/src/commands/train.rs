@@ -1,24 +1,139 @@
 //! `refrain train`.
 
+use std::io::Write as _;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use refrain::Compute;
+use refrain::run::{Given, LanguageModelRun, Summary};
+use refrain::train::{Outcome, Surroundings};
+use serde::Serialize;
+
 use crate::args::{Recipe, TrainArgs};
 use crate::context::Context;
-use crate::errors::{Exit, failure};
+use crate::errors::{Exit, usage};
+use crate::machine;
+use crate::progress::Progress;
+use crate::signals;
+
+/// The last line of `train --json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    peak_memory_bytes: Option<u64>,
+    outcome: &'a str,
+    notes: &'a [String],
+}
 
 pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    // From here on a signal is heeded between two steps, after saving.
+    let stop = signals::graceful();
+    let given = Given {
+        stdin: Some(Box::new(std::io::stdin().lock())),
+        available_bytes: machine::available_bytes(),
+    };
+    let mut run = match (&args.resume, &args.output) {
+        (Some(path), _) => LanguageModelRun::resume(path, args.flags(None), given)?,
+        (None, Some(output)) => {
+            let config = args.settings(context.seed)?.resolve()?;
+            if args.recipe() == Recipe::Demo {
+                context.notice(
+                    "no data was given: learning from the built-in text (Cicero, De finibus), by its demo recipe",
+                );
+            }
+            LanguageModelRun::begin(config, output, args.overwrite, given)?
+        }
+        (None, None) => return Err(usage("no run folder was given", "add `-o RUN`")),
+    };
+    let compute = Compute::new(context.isa, context.threads);
+    let mut progress = Progress::new(context);
     if args.resume.is_some() {
-        return Err(failure(
-            "`refrain train --resume` is not wired yet",
-            "wait for a later version",
+        progress.plan(run.total_steps(&compute));
+        let step = run.progress().step;
+        progress.notice(&format!(
+            "going on with `{}` after step {step}",
+            run.folder().path().display()
         ));
     }
-    let resolved = args.settings(context.seed)?.resolve()?;
-    if args.recipe() == Recipe::Demo {
-        context
-            .notice("no data was given: learning from the built-in text, by the built-in recipe");
+    for note in run.notes() {
+        progress.notice(note);
     }
-    context.detail(&resolved.to_toml());
-    Err(failure(
-        "`refrain train` is not wired yet",
-        "wait for a later version",
-    ))
+    progress.notice(&format!(
+        "about {} MB of memory, {} threads, {}",
+        run.memory_bytes().div_ceil(1 << 20),
+        compute.threads(),
+        compute.isa().name()
+    ));
+    for line in run.config().to_toml().lines() {
+        progress.detail(line);
+    }
+
+    let start = Instant::now();
+    let surroundings = Surroundings {
+        clock: &|| start.elapsed().as_secs_f64(),
+        stop: &|| stop.load(Ordering::SeqCst),
+    };
+    let outcome = run.train(&compute, &surroundings, &mut |event| progress.event(event));
+    progress.finish();
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // What was learnt until then is worth a report; the error is what there is to tell.
+            if let Ok(summary) = run.summary(&compute) {
+                let _ = run.write_report(&summary);
+            }
+            return Err(error.into());
+        }
+    };
+    let summary = run.summary(&compute)?;
+    run.write_report(&summary)?;
+    let (reason, exit) = match outcome {
+        Outcome::Finished(reason) => (reason, Exit::Done),
+        Outcome::Interrupted => ("interrupted", Exit::Interrupted),
+    };
+    if context.json {
+        context.out.json(&Line {
+            summary: &summary,
+            peak_memory_bytes: machine::peak_memory_bytes(),
+            outcome: reason,
+            notes: run.notes(),
+        })?;
+    } else {
+        tell(context, &run, &summary, exit)?;
+    }
+    Ok(exit)
+}
+
+fn tell(
+    context: &mut Context,
+    run: &LanguageModelRun,
+    summary: &Summary,
+    exit: Exit,
+) -> anyhow::Result<()> {
+    let folder = run.folder();
+    if exit == Exit::Interrupted {
+        context.notice(&format!(
+            "interrupted and saved; go on with: refrain train --resume {}",
+            folder.path().display()
+        ));
+        return Ok(());
+    }
+    let out = &mut context.out;
+    let nats = |value: &serde_json::Value| value["loss_nats"].as_f64().unwrap_or(f64::NAN);
+    writeln!(out, "model   {}", summary.model.display())?;
+    if let Some(validation) = &summary.validation {
+        let step = &validation["step"];
+        writeln!(
+            out,
+            "        validation {:.4} nats a token, at step {step}",
+            nats(validation)
+        )?;
+    }
+    if let Some(test) = &summary.test {
+        writeln!(out, "        test {:.4} nats a token", nats(test))?;
+    }
+    writeln!(out, "report  {}", folder.report().display())?;
+    context.notice(&format!("next: refrain sample {}", folder.path().display()));
+    Ok(())
 }

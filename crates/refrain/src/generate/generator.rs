@@ -2,7 +2,7 @@ use rand::Rng;
 use refrain_kernels::Isa;
 
 use super::{Draw, Sampler};
-use crate::data::Vocabulary;
+use crate::data::vocabulary::Vocabulary;
 use crate::error::Result;
 use crate::models::{LanguageModel, Stream};
 

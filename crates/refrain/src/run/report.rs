@@ -7,8 +7,6 @@ mod figures;
 mod pictures;
 mod words;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::Path;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, escape_formatter};
@@ -110,26 +108,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
 pub fn write(path: impl AsRef<Path>, report: &Report<'_>) -> Result<()> {
     let path = path.as_ref();
     let page = render(report)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let beside = path.with_file_name(name);
-    replace(path, &beside, page.as_bytes()).map_err(|source| {
-        // What is left of a failed attempt is of no use; that it cannot be removed is not the error to tell.
-        let _ = fs::remove_file(&beside);
-        Error::Io {
-            action: "write",
-            path: path.to_path_buf(),
-            source,
-        }
-    })
-}
-
-fn replace(path: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(beside, path)
+    crate::checkpoint::write_atomic(path, page.as_bytes())
 }
 
 /// The newest first; of many, the newest few and a choice of the others that reaches back to the first.

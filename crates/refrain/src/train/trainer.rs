@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 /// Who keeps what a run produces. Everything is called in the order in which it happens.
-pub trait Recorder {
+pub trait Recorder<K: Task> {
     /// Something happened.
     ///
     /// # Errors
@@ -50,18 +50,13 @@ pub trait Recorder {
     ///
     /// # Errors
     /// If it cannot be written.
-    fn save_best(&mut self, task: &dyn Task, progress: &Progress) -> Result<()>;
+    fn save_best(&mut self, task: &K, progress: &Progress) -> Result<()>;
 
     /// Keep everything that is needed to go on from here.
     ///
     /// # Errors
     /// If it cannot be written.
-    fn save(
-        &mut self,
-        task: &dyn Task,
-        optimizer: &Optimizer<f32>,
-        progress: &Progress,
-    ) -> Result<()>;
+    fn save(&mut self, task: &K, optimizer: &Optimizer<f32>, progress: &Progress) -> Result<()>;
 }
 
 /// What the trainer is given from outside, since the library reads no clock and handles no signals.
@@ -112,12 +107,12 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first. Whatever the
     /// recorder returns.
-    pub fn run(
+    pub fn run<K: Task>(
         &self,
-        task: &mut dyn Task,
+        task: &mut K,
         optimizer: &mut Optimizer<f32>,
         progress: &mut Progress,
-        recorder: &mut dyn Recorder,
+        recorder: &mut dyn Recorder<K>,
         surroundings: &Surroundings<'_>,
     ) -> Result<Outcome> {
         let steps_per_epoch = task.steps_per_epoch();
@@ -226,11 +221,11 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn score(
+    fn score<K: Task>(
         &self,
-        task: &mut dyn Task,
+        task: &mut K,
         progress: &mut Progress,
-        recorder: &mut dyn Recorder,
+        recorder: &mut dyn Recorder<K>,
     ) -> Result<()> {
         if let Some(Score { loss_nats, metrics }) = task.validate(self.compute) {
             // A loss that is not a number is never the best.
@@ -266,12 +261,12 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn save(
+    fn save<K: Task>(
         &self,
-        task: &dyn Task,
+        task: &K,
         optimizer: &Optimizer<f32>,
         progress: &Progress,
-        recorder: &mut dyn Recorder,
+        recorder: &mut dyn Recorder<K>,
     ) -> Result<()> {
         recorder.save(task, optimizer, progress)?;
         recorder.event(&Event::Save(Save {

@@ -1,0 +1,612 @@
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use refrain_kernels::Compute;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::RunFolder;
+use super::metrics::MetricsLog;
+use super::model::{LoadedModel, model_file};
+use super::settings::{Resolved, Settings};
+use crate::checkpoint::{Container, ContainerBuilder, write_atomic};
+use crate::data::vocabulary::Vocabulary;
+use crate::data::{LmData, Split, Text, TextOptions, demo, source};
+use crate::error::{Error, Result};
+use crate::models::LanguageModel;
+use crate::nn::Parameters;
+use crate::optim::Optimizer;
+use crate::train::events::{Event, Start, Validation};
+use crate::train::{
+    Carried, ChunkPlan, LanguageModelData, LanguageModelTask, Outcome, Progress, Purpose, Recorder,
+    Score, Surroundings, Task, Trainer, keyed_rng,
+};
+
+/// What a run is given from outside.
+#[derive(Default)]
+pub struct Given<'a> {
+    /// What the path `-` stands for.
+    pub stdin: Option<Box<dyn Read + 'a>>,
+    /// Memory that the machine has to give, in bytes; `None` where it is not known.
+    pub available_bytes: Option<u64>,
+}
+
+impl std::fmt::Debug for Given<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given")
+            .field("available_bytes", &self.available_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A language model being trained in a run folder: begun, stopped, resumed.
+#[derive(Debug)]
+pub struct LanguageModelRun {
+    folder: RunFolder,
+    config: Resolved,
+    task: LanguageModelTask,
+    test: Vec<u32>,
+    data_sha256: String,
+    optimizer: Optimizer<f32>,
+    progress: Progress,
+    notes: Vec<String>,
+    memory_bytes: u64,
+}
+
+/// What came of a run so far.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The run folder.
+    pub run: PathBuf,
+    /// The model to use: the best one, or the last where nothing is held back for validation.
+    pub model: PathBuf,
+    /// The task.
+    pub task: &'static str,
+    /// Steps taken.
+    pub steps: u64,
+    /// Passes over the training part.
+    pub epochs: f64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Seconds of training.
+    pub elapsed_s: f64,
+    /// Tokens a second over all.
+    pub tokens_per_s: f64,
+    /// Running mean of the training loss, nats a token.
+    pub train_loss_nats: Option<f64>,
+    /// The best validation.
+    pub validation: Option<Value>,
+    /// The score of that model on the test part, where there is one.
+    pub test: Option<Value>,
+}
+
+/// The data as tokens, and a copy of it where it came from standard input.
+fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option<Vec<u8>>)> {
+    // Tokens take four bytes a symbol beside the text itself.
+    let max_bytes = given
+        .available_bytes
+        .map_or(crate::data::text::DEFAULT_MAX_BYTES, |bytes| bytes / 6);
+    let text = if config.data.is_empty() {
+        demo::text(config.tokens)
+    } else {
+        let mut options = TextOptions::new(config.tokens).max_bytes(max_bytes);
+        if let Some(stdin) = given.stdin.take() {
+            options = options.stdin(stdin);
+        }
+        Text::open_with(&source::expand(&config.data)?, options)?
+    };
+    let from_stdin = config.data.iter().any(|path| path.as_os_str() == "-");
+    let copy = from_stdin.then(|| text.as_bytes().to_vec());
+    let split = Split {
+        validation: config.validation.clone(),
+        test: config.test.clone(),
+    };
+    Ok((LmData::new(text, &split, max_bytes)?, copy))
+}
+
+impl LanguageModelRun {
+    /// Begins a run: reads the data, checks that all fits into memory, makes the folder, writes the settings and the state of
+    /// step 0. Nothing is written before everything has been checked.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the data ([`Error::Data`], [`Error::Unusable`], …), [`Error::Memory`] before anything large is
+    /// allocated, [`Error::Run`] if the folder cannot be used, [`Error::Io`].
+    pub fn begin(
+        mut config: Resolved,
+        output: &Path,
+        overwrite: bool,
+        mut given: Given<'_>,
+    ) -> Result<Self> {
+        RunFolder::check_new(output, overwrite)?;
+        let (data, stdin) = read_data(&config, &mut given)?;
+        let prepared = Prepared::new(&config, data, given.available_bytes)?;
+        let folder = RunFolder::create(output, overwrite)?;
+        if let Some(bytes) = stdin {
+            write_atomic(&folder.stdin(), &bytes)?;
+            let path = folder.stdin();
+            let path = std::path::absolute(&path).map_err(|source| Error::Io {
+                action: "find the folder of",
+                path,
+                source,
+            })?;
+            config.data = vec![path];
+        }
+        config.choose_intervals(prepared.plan.steps_per_epoch());
+        folder.write_config(&config.to_toml())?;
+        let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
+        let model = LanguageModel::new(&config.model, prepared.data.vocabulary.len(), &mut rng);
+        let run = prepared.into_run(folder, config, model);
+        // An empty log and the state of step 0: from here on a kill at any moment can be resumed.
+        MetricsLog::create(run.folder.metrics())?.sync()?;
+        run.write_state()?;
+        Ok(run)
+    }
+
+    /// Goes on with a run exactly where its state stands. `changes` may hold another budget.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if there is no run, another process works in it, or the data has changed; whatever is wrong with its
+    /// files.
+    pub fn resume(path: &Path, changes: Settings, mut given: Given<'_>) -> Result<Self> {
+        let folder = RunFolder::open(path)?;
+        let old = Settings::read(&folder.config())?;
+        let config = changes.or(old.clone()).resolve()?;
+        let (data, _) = read_data(&config, &mut given)?;
+        let prepared = Prepared::new(&config, data, given.available_bytes)?;
+        let model = if folder.state().exists() {
+            LanguageModel::zeros(&config.model, prepared.data.vocabulary.len())
+        } else {
+            // Killed between the settings and the first state: nothing has been learnt yet.
+            let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
+            LanguageModel::new(&config.model, prepared.data.vocabulary.len(), &mut rng)
+        };
+        let mut run = prepared.into_run(folder, config, model);
+        if run.folder.state().exists() {
+            run.read_state()?;
+        }
+        let toml = run.config.to_toml();
+        if old.resolve().ok().as_ref() != Some(&run.config) {
+            run.folder.write_config(&toml)?;
+        }
+        Ok(run)
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Resolved {
+        &self.config
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// What a user should know: what was skipped, made smaller, or chosen.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// An estimate of the memory that training takes, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Where the run stands.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Steps planned in all, where the clock does not decide.
+    #[must_use]
+    pub fn total_steps(&self, compute: &Compute) -> Option<u64> {
+        let config = self.config.train_config(self.task.steps_per_epoch());
+        Trainer::new(&config, compute).total_steps(self.task.steps_per_epoch())
+    }
+
+    /// Trains until the budget is used up, patience ends, or `surroundings.stop` says so; `observe` sees every event.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`], [`Error::Io`].
+    pub fn train(
+        &mut self,
+        compute: &Compute,
+        surroundings: &Surroundings<'_>,
+        observe: &mut dyn FnMut(&Event),
+    ) -> Result<Outcome> {
+        let config = self.config.train_config(self.task.steps_per_epoch());
+        let trainer = Trainer::new(&config, compute);
+        let start = Start {
+            total_steps: trainer.total_steps(self.task.steps_per_epoch()),
+            ..self.task.start()
+        };
+        let log = MetricsLog::open_at(self.folder.metrics(), self.progress.step)?;
+        let mut recorder = Files {
+            folder: &self.folder,
+            config: &self.config,
+            data_sha256: &self.data_sha256,
+            vocabulary: self.task.data().vocabulary.clone(),
+            first_token: self.task.data().train.first().copied(),
+            log,
+            observe,
+        };
+        Recorder::event(&mut recorder, &Event::Start(start))?;
+        let outcome = trainer.run(
+            &mut self.task,
+            &mut self.optimizer,
+            &mut self.progress,
+            &mut recorder,
+            surroundings,
+        );
+        recorder.log.sync()?;
+        outcome
+    }
+
+    /// What came of it. Where there is a test part, the model to use is scored on it.
+    ///
+    /// # Errors
+    /// [`Error::Model`] or [`Error::Io`] if that model cannot be read back.
+    pub fn summary(&mut self, compute: &Compute) -> Result<Summary> {
+        let best = self.folder.best();
+        let model = if best.is_file() {
+            best
+        } else {
+            self.folder.last()
+        };
+        let mut test = None;
+        if !self.test.is_empty() && model.is_file() {
+            let last = std::mem::replace(self.task.model_mut(), LoadedModel::open(&model)?.model);
+            let score = self.task.score(compute, &self.test);
+            *self.task.model_mut() = last;
+            test = score.map(|score| score_json(&score));
+        }
+        let progress = &self.progress;
+        Ok(Summary {
+            run: self.folder.path().to_owned(),
+            model,
+            task: "lm",
+            steps: progress.step,
+            epochs: progress.step as f64 / self.task.steps_per_epoch() as f64,
+            tokens: progress.tokens,
+            elapsed_s: progress.elapsed_s,
+            tokens_per_s: progress.tokens as f64 / progress.elapsed_s.max(1e-9),
+            train_loss_nats: progress.train_loss_nats,
+            validation: progress
+                .best
+                .as_ref()
+                .or(progress.validation.as_ref())
+                .map(validation_json),
+            test,
+        })
+    }
+
+    /// Writes `report.html` from the metrics.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if `metrics.jsonl` is damaged, [`Error::Io`].
+    #[cfg(feature = "report")]
+    pub fn write_report(&self, summary: &Summary) -> Result<()> {
+        let events = super::metrics::read(self.folder.metrics())?;
+        let path = self.folder.path();
+        let name = path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.display().to_string(),
+        );
+        let parameters = self.task.model().parameter_count();
+        let mut figures = vec![("parameters".to_owned(), parameters.to_string())];
+        if let Some(nats) = summary
+            .test
+            .as_ref()
+            .and_then(|test| test["loss_nats"].as_f64())
+        {
+            figures.push(("test loss".into(), format!("{nats:.4} nats")));
+        }
+        super::report::write(
+            self.folder.report(),
+            &super::report::Report {
+                title: &name,
+                task: "lm",
+                config_toml: &self.config.to_toml(),
+                events: &events,
+                summary: figures,
+                notes: self.notes.clone(),
+            },
+        )
+    }
+
+    fn write_state(&self) -> Result<()> {
+        write_state(
+            &self.folder,
+            &self.task,
+            &self.optimizer,
+            &self.progress,
+            &self.data_sha256,
+        )
+    }
+
+    fn read_state(&mut self) -> Result<()> {
+        let path = self.folder.state();
+        let Container {
+            metadata,
+            mut tensors,
+        } = Container::read(&path)?;
+        let hint = "the file is damaged: begin the run again with `--overwrite`";
+        let stored = metadata.get("data_sha256").and_then(Value::as_str);
+        if stored != Some(&self.data_sha256) {
+            return Err(Error::Run {
+                path: self.folder.path().to_owned(),
+                problem: "the data is not what it was when the run began".into(),
+                hint: "put the old files back, or begin a new run".into(),
+            });
+        }
+        let progress = metadata.get("progress").cloned().unwrap_or_default();
+        self.progress = serde_json::from_value(progress).map_err(|error| {
+            tensors.error(format!("its `progress` cannot be read: {error}"), hint)
+        })?;
+        let mut shapes = Vec::new();
+        let mut result = Ok(());
+        self.task.model_mut().visit_mut(&mut |parameter| {
+            shapes.push((parameter.name.clone(), parameter.shape.clone()));
+            if result.is_ok() {
+                match tensors.take(&parameter.name, &parameter.shape) {
+                    Ok(values) => parameter.value = values,
+                    Err(error) => result = Err(error),
+                }
+            }
+        });
+        result?;
+        for (kind, moments) in self.optimizer.moments_mut() {
+            for (moment, (name, shape)) in moments.iter_mut().zip(&shapes) {
+                *moment = tensors.take(&format!("optimizer.{kind}.{name}"), shape)?;
+            }
+        }
+        let mut carried = Vec::new();
+        for Carried { name, shape, .. } in self.task.carried() {
+            let values = tensors.take(&format!("carried.{name}"), &shape)?;
+            carried.push(Carried {
+                name,
+                shape,
+                values,
+            });
+        }
+        self.task.restore(carried)?;
+        tensors.finish()
+    }
+}
+
+/// A run before its folder is made.
+struct Prepared {
+    data: LanguageModelData,
+    test: Vec<u32>,
+    sha256: String,
+    plan: ChunkPlan,
+    notes: Vec<String>,
+    memory_bytes: u64,
+}
+
+impl Prepared {
+    fn new(config: &Resolved, data: LmData, available_bytes: Option<u64>) -> Result<Self> {
+        let (plan, shrunk) = ChunkPlan::new(
+            data.train.len(),
+            config.batch,
+            config.bptt,
+            config.carry_state,
+            config.seed,
+        )?;
+        let mut notes = data_notes(&data);
+        if let Some(shrunk) = shrunk {
+            let (batch, seq_len) = (shrunk.batch, shrunk.seq_len);
+            notes.push(format!(
+                "the training part has only {} tokens: batch {} instead of {}, chunks of {} steps instead of {}",
+                data.train.len(),
+                batch.1,
+                batch.0,
+                seq_len.1,
+                seq_len.0
+            ));
+        }
+        let vocab_size = data.vocabulary.len();
+        let estimate = config
+            .model
+            .memory_estimate(vocab_size, plan.batch(), plan.seq_len());
+        let memory_bytes = estimate.min(u64::MAX as f64) as u64;
+        if let Some(available_bytes) = available_bytes
+            && memory_bytes > available_bytes
+        {
+            return Err(Error::Memory {
+                needed_bytes: memory_bytes,
+                available_bytes,
+                hint: "give a smaller `--hidden-size`, `--num-layers`, `--batch` or `--bptt`"
+                    .into(),
+            });
+        }
+        Ok(Self {
+            data: LanguageModelData {
+                vocabulary: data.vocabulary,
+                train: data.train,
+                validation: data.validation,
+            },
+            test: data.test,
+            sha256: data.sha256,
+            plan,
+            notes,
+            memory_bytes,
+        })
+    }
+
+    fn into_run(
+        self,
+        folder: RunFolder,
+        config: Resolved,
+        model: LanguageModel<f32>,
+    ) -> LanguageModelRun {
+        let optimizer = Optimizer::new(&config.optimizer, &model);
+        LanguageModelRun {
+            folder,
+            task: LanguageModelTask::new(model, self.data, self.plan, config.seed),
+            config,
+            test: self.test,
+            data_sha256: self.sha256,
+            optimizer,
+            progress: Progress::default(),
+            notes: self.notes,
+            memory_bytes: self.memory_bytes,
+        }
+    }
+}
+
+/// What reading and splitting the data did that a user should know.
+fn data_notes(data: &LmData) -> Vec<String> {
+    let mut notes = Vec::new();
+    if data.notes.text.bom {
+        notes.push("a byte order mark at the start of the text was left out".into());
+    }
+    if data.notes.text.crlf > 0 {
+        notes.push(format!(
+            "{} line ends of the form CRLF were read as LF",
+            data.notes.text.crlf
+        ));
+    }
+    if data.notes.no_validation {
+        notes.push("the text is too short for a validation part: all of it is learnt from".into());
+    }
+    if data.notes.no_test {
+        notes.push("the text is too short for a test part".into());
+    }
+    for (part, unknown) in [
+        ("validation", data.validation_unknown),
+        ("test", data.test_unknown),
+    ] {
+        if unknown > 0 {
+            notes.push(format!(
+                "{unknown} symbols of the {part} part do not occur in the training part and were skipped"
+            ));
+        }
+    }
+    if data.vocabulary.len() == 1 {
+        notes.push(
+            "the training part has one symbol only: there is nothing to predict, and the loss is 0"
+                .into(),
+        );
+    }
+    notes
+}
+
+fn validation_json(validation: &Validation) -> Value {
+    let mut value = json!(validation.metrics);
+    value["loss_nats"] = json!(validation.loss_nats);
+    value["step"] = json!(validation.step);
+    value
+}
+
+fn score_json(score: &Score) -> Value {
+    let mut value = json!(score.metrics);
+    value["loss_nats"] = json!(score.loss_nats);
+    value
+}
+
+/// What a model file says of its training: nothing of time, place, threads or instruction set.
+fn trained(progress: &Progress, first_token: Option<u32>) -> Map<String, Value> {
+    let mut trained = Map::new();
+    trained.insert("steps".into(), json!(progress.step));
+    trained.insert("tokens".into(), json!(progress.tokens));
+    trained.insert("train_loss_nats".into(), json!(progress.train_loss_nats));
+    trained.insert("first_token".into(), json!(first_token));
+    if let Some(validation) = &progress.validation {
+        trained.insert("validation".into(), validation_json(validation));
+    }
+    trained
+}
+
+fn write_state(
+    folder: &RunFolder,
+    task: &dyn Task,
+    optimizer: &Optimizer<f32>,
+    progress: &Progress,
+    data_sha256: &str,
+) -> Result<()> {
+    let mut state = ContainerBuilder::new(
+        json!({"kind": "state", "progress": progress, "data_sha256": data_sha256}),
+    );
+    let mut parameters = Vec::new();
+    task.parameters()
+        .visit(&mut |parameter| parameters.push(parameter));
+    for parameter in &parameters {
+        state = state.f32(&parameter.name, &parameter.shape, &parameter.value);
+    }
+    for (kind, moments) in optimizer.moments() {
+        for (moment, parameter) in moments.iter().zip(&parameters) {
+            state = state.f32(
+                format!("optimizer.{kind}.{}", parameter.name),
+                &parameter.shape,
+                moment,
+            );
+        }
+    }
+    let carried = task.carried();
+    for Carried {
+        name,
+        shape,
+        values,
+    } in &carried
+    {
+        state = state.f32(format!("carried.{name}"), shape, values);
+    }
+    state.write(&folder.state())
+}
+
+/// Keeps what a run produces in its folder.
+struct Files<'a> {
+    folder: &'a RunFolder,
+    config: &'a Resolved,
+    data_sha256: &'a str,
+    vocabulary: Vocabulary,
+    first_token: Option<u32>,
+    log: MetricsLog,
+    observe: &'a mut dyn FnMut(&Event),
+}
+
+impl Files<'_> {
+    fn write_model(
+        &self,
+        path: &Path,
+        model: &LanguageModel<f32>,
+        progress: &Progress,
+    ) -> Result<()> {
+        model_file(
+            model,
+            &self.vocabulary,
+            self.config,
+            trained(progress, self.first_token),
+        )
+        .save(path)
+    }
+}
+
+impl Recorder<LanguageModelTask> for Files<'_> {
+    fn event(&mut self, event: &Event) -> Result<()> {
+        self.log.append(event)?;
+        (self.observe)(event);
+        Ok(())
+    }
+
+    fn save_best(&mut self, task: &LanguageModelTask, progress: &Progress) -> Result<()> {
+        self.write_model(&self.folder.best(), task.model(), progress)
+    }
+
+    fn save(
+        &mut self,
+        task: &LanguageModelTask,
+        optimizer: &Optimizer<f32>,
+        progress: &Progress,
+    ) -> Result<()> {
+        // The state last: whatever it says has happened must stand in the other files.
+        self.log.sync()?;
+        self.write_model(&self.folder.last(), task.model(), progress)?;
+        write_state(self.folder, task, optimizer, progress, self.data_sha256)
+    }
+}
