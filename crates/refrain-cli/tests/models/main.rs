@@ -1,0 +1,6 @@
+//! The commands that use a finished model, and those that need none, as a shell sees them.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
+
+mod sample;
+mod support;
