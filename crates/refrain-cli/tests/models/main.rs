@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
 
+mod evaluate;
 mod sample;
 mod support;
