@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
 
 mod evaluate;
+mod info;
 mod sample;
 mod support;
