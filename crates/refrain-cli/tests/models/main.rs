@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
 
 mod evaluate;
+mod hello;
 mod info;
 mod sample;
 mod support;
