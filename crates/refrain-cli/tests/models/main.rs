@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
 
+mod bench;
 mod evaluate;
 mod hello;
 mod info;
