@@ -1,4 +1,5 @@
 //! Finite differences in f64 for every layer, parameter, input and initial state, and for whole models.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};

@@ -135,10 +135,12 @@ pub fn model_file(
     config: &Resolved,
     trained: Map<String, Value>,
 ) -> ModelFile {
-    let mut file = ModelFile::default();
-    file.config = config.model_config_json().into_iter().collect();
-    file.vocabularies = Vocabularies::One(vocabulary.clone());
-    file.trained = trained;
+    let mut file = ModelFile {
+        config: config.model_config_json().into_iter().collect(),
+        vocabularies: Vocabularies::One(vocabulary.clone()),
+        trained,
+        ..ModelFile::default()
+    };
     model.visit_all(&mut |parameter| {
         // A tied weight is the embedding's, also before the next pass copies it.
         let value = if parameter.name == "linear.weight" && model.config.tie_weights {
