@@ -27,12 +27,13 @@ const SMALL: &[&str] = &[
 ];
 
 /// The small run's flags, less those that `more` gives anew.
-fn small_but<'a>(more: &'a [&str]) -> impl Iterator<Item = &'static str> + 'a {
+fn small_but(more: &[&str]) -> Vec<&'static str> {
     let name = |flag: &str| flag.split('=').next().map(str::to_owned);
     SMALL
         .iter()
         .copied()
-        .filter(move |flag| !more.iter().any(|given| name(given) == name(flag)))
+        .filter(|flag| !more.iter().any(|given| name(given) == name(flag)))
+        .collect()
 }
 
 fn refrain(args: &[&str]) -> Command {
