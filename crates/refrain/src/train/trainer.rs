@@ -194,6 +194,7 @@ impl<'a> Trainer<'a> {
             if step.is_multiple_of(self.config.save_every) {
                 self.save(task, optimizer, progress, recorder)?;
                 saved = Some(step);
+                progress.elapsed_s = elapsed();
             }
         }
     }
