@@ -6,7 +6,9 @@
 
 mod chunks;
 mod digests;
+mod hostile;
 mod machines;
+mod model_files;
 mod plans;
 mod training;
 
