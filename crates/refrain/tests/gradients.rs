@@ -1,5 +1,6 @@
 //! Finite differences in f64 for every layer, parameter, input and initial state, and for whole models.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
 
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};
