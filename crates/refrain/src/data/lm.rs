@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -93,23 +94,39 @@ impl Serialize for Portion {
 
 impl<'de> Deserialize<'de> for Portion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a fraction, a path or `none`")]
-        enum Form {
-            Number(f64),
-            Text(String),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Number(fraction) => fraction.into(),
-            Form::Text(text) if text == "none" => Self::None,
-            Form::Text(text) if text.is_empty() => {
-                return Err(serde::de::Error::custom(
-                    "an empty path, expected a fraction, a path or `none`",
-                ));
-            }
+        deserializer.deserialize_any(PortionVisitor)
+    }
+}
+
+/// Reads a number as a fraction, a text as a path or `none`.
+struct PortionVisitor;
+
+impl Visitor<'_> for PortionVisitor {
+    type Value = Portion;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a fraction, a path or `none`")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Portion, E> {
+        Ok((value as f64).into())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Portion, E> {
+        Ok((value as f64).into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Portion, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Portion, E> {
+        match text {
+            "none" => Ok(Portion::None),
+            "" => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
             // A quoted number is a path: the file says which it is.
-            Form::Text(text) => Self::File(text.into()),
-        })
+            path => Ok(Portion::File(path.into())),
+        }
     }
 }
 

@@ -13,10 +13,10 @@ use crate::models::{LanguageModel, Stream};
 /// ```
 /// use rand::SeedableRng;
 /// use rand_chacha::ChaCha12Rng;
+/// use refrain::Isa;
 /// use refrain::data::Vocabulary;
 /// use refrain::generate::{Generator, Sampler};
 /// use refrain::models::{LanguageModel, LanguageModelConfig};
-/// use refrain_kernels::Isa;
 ///
 /// let vocabulary = Vocabulary::from_chars("helo".chars())?;
 /// let mut rng = ChaCha12Rng::seed_from_u64(1);
