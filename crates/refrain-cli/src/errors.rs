@@ -172,6 +172,9 @@ fn hint_of_system(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder",
         io::ErrorKind::IsADirectory => "this is a folder; name a file in it",
         io::ErrorKind::NotADirectory => "a part of the path is a file, not a folder",
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            "the file is cut short or damaged; copy it again, and unpack it by hand to see where it ends"
+        }
         io::ErrorKind::StorageFull => "make room on the disk; what was saved before is still whole",
         _ => return None,
     })

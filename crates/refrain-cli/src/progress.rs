@@ -12,6 +12,9 @@ use crate::style::Paint;
 /// Seconds of training between two plain lines where no bar can be drawn and nothing else is said.
 const LINE_EVERY_S: f64 = 10.0;
 
+/// Seconds of training between two samples shown; the last one of a run is always shown.
+const SAMPLE_EVERY_S: f64 = 2.0;
+
 /// Draws events.
 pub(crate) struct Progress {
     screen: Screen,
@@ -20,6 +23,10 @@ pub(crate) struct Progress {
     total_steps: Option<u64>,
     validation_nats: Option<f64>,
     last_line_s: f64,
+    now_s: f64,
+    last_sample_s: Option<f64>,
+    /// A sample not shown yet.
+    held: Option<String>,
 }
 
 enum Screen {
@@ -54,6 +61,9 @@ impl Progress {
             total_steps,
             validation_nats,
             last_line_s: 0.0,
+            now_s: 0.0,
+            last_sample_s: None,
+            held: None,
         }
     }
 
@@ -87,13 +97,25 @@ impl Progress {
             }
             Event::Sample(sample) => {
                 let text = sample_lines(sample, self.paint);
-                self.line(&text);
+                if self
+                    .last_sample_s
+                    .is_none_or(|last| self.now_s - last >= SAMPLE_EVERY_S)
+                {
+                    self.last_sample_s = Some(self.now_s);
+                    self.held = None;
+                    self.line(&text);
+                } else {
+                    self.held = Some(text);
+                }
             }
             Event::Save(save) if self.verbose => {
                 let line = format!("step {}: saved", save.step);
                 self.line(&self.paint.dim(&line));
             }
             Event::End(end) => {
+                if let Some(sample) = self.held.take() {
+                    self.line(&sample);
+                }
                 if let Screen::Bar(bar) = &self.screen {
                     bar.finish_and_clear();
                 }
@@ -123,6 +145,7 @@ impl Progress {
     }
 
     fn step(&mut self, step: &Step) {
+        self.now_s = step.elapsed_s;
         let message = step_message(step, self.total_steps, self.validation_nats);
         match &self.screen {
             Screen::Bar(bar) => {

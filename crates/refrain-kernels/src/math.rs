@@ -15,7 +15,7 @@ pub(crate) trait Pow2: Lanes<Scalar = f32> {
 const MAGIC: f32 = 12_582_912.0;
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 // ln 2 in two parts, the first with trailing zeros, so that n * LN2_HIGH is exact for |n| ≤ 126.
-const LN2_HIGH: f32 = 0.693_359_375;
+const LN2_HIGH: f32 = 355.0 / 512.0;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 const P: [f32; 5] = [
     0.5,

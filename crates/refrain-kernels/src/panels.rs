@@ -85,7 +85,7 @@ impl<T: Scalar> Panels<T> {
         self.blocks.resize(rows * groups(columns), Block::ZERO);
         self.rows = rows;
         self.columns = columns;
-        if columns % GROUP != 0 {
+        if !columns.is_multiple_of(GROUP) {
             self.clear_padding();
         }
     }

@@ -86,10 +86,10 @@ pub enum Error {
         /// What to try.
         hint: String,
     },
-    /// A loss or gradient became infinite or not a number.
+    /// A loss, gradient or weight became infinite or not a number.
     #[error("the {what} of step {step} is not finite (first seen in `{layer}`)")]
     NonFinite {
-        /// `loss` or `gradient`.
+        /// `loss`, `gradient` or `update` (of the weights).
         what: &'static str,
         /// The training step, from 1.
         step: u64,

@@ -1,5 +1,7 @@
 //! Finite differences in f64 for every layer, parameter, input and initial state, and for whole models.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
+
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;

@@ -25,8 +25,8 @@ const ORDER: [&str; 13] = [
     "lab",
 ];
 
-/// What any module may name: the errors, which `crates/refrain/src/lib.rs` also offers at the root.
-const FREE: [&str; 3] = ["error", "Error", "Result"];
+/// What any module may name: the errors, which `crates/refrain/src/lib.rs` also offers at the root, and the names of enums.
+const FREE: [&str; 4] = ["error", "Error", "Result", "names"];
 
 /// The crates where `unsafe` may stand.
 const UNSAFE: [&str; 2] = ["refrain-kernels", "refrain-python"];
@@ -133,8 +133,8 @@ fn module_of(path: &Path) -> Vec<String> {
 
 /// What a file of the library imports from a module that is not to the left of its own.
 fn wrong_imports(module: &[String], source: &str) -> Vec<String> {
-    // The root only gathers the modules, and errors are free for all.
-    if module.is_empty() || module[0] == "error" {
+    // The root only gathers the modules; what is free for all imports nothing but itself.
+    if module.is_empty() || ["error", "names"].contains(&module[0].as_str()) {
         return Vec::new();
     }
     let own = module.join("::");

@@ -27,8 +27,6 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    // From here on a signal is heeded between two steps, after saving.
-    let stop = signals::graceful();
     let given = Given {
         stdin: Some(Box::new(std::io::stdin().lock())),
         available_bytes: machine::available_bytes(),
@@ -69,6 +67,8 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
         progress.detail(line);
     }
 
+    // From here on a signal is heeded between two steps, after saving; until here there was nothing to save.
+    let stop = signals::graceful();
     let start = Instant::now();
     let surroundings = Surroundings {
         clock: &|| start.elapsed().as_secs_f64(),

@@ -154,7 +154,7 @@ fn read_header(reader: &mut impl Read, size: u64) -> Result<Metadata, Problem> {
 }
 
 /// A library's message, which may quote the file, fit for ours.
-fn shortened(error: &impl fmt::Display) -> String {
+pub(crate) fn shortened(error: &impl fmt::Display) -> String {
     let text = error.to_string();
     text.chars()
         .take(200)

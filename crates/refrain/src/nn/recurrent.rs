@@ -291,6 +291,10 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
     }
 
     /// Forward through a packed sequence; the output is `saved.h`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a pass over a layer reads and writes this much"
+    )]
     pub(crate) fn run_forward(
         &self,
         compute: &Compute,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::settings::{Resolved, Settings};
+use crate::checkpoint::container::shortened;
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::Vocabulary;
 use crate::error::{Error, Result};
@@ -64,7 +65,12 @@ impl LoadedModel {
             hint: "train it again, or use the version of refrain that wrote it".into(),
         };
         let config = Settings::from_model_config(Value::Object(file.config.clone()))
-            .map_err(|error| wrong(format!("its `config` cannot be read: {error}")))?
+            .map_err(|error| {
+                wrong(format!(
+                    "its `config` cannot be read: {}",
+                    shortened(&error)
+                ))
+            })?
             .resolve()
             .map_err(|error| wrong(format!("its `config` cannot be used: {error}")))?;
         let Vocabularies::One(vocabulary) = file.vocabularies else {
@@ -108,6 +114,11 @@ impl LoadedModel {
         });
         result?;
         file.tensors.finish()?;
+        if model.config.tie_weights && model.linear.weight.value != model.embedding.weight.value {
+            return Err(wrong(
+                "its weights are tied, but `linear.weight` is not `embedding.weight`".into(),
+            ));
+        }
         Ok(Self {
             path: path.to_owned(),
             model,
@@ -135,10 +146,12 @@ pub fn model_file(
     config: &Resolved,
     trained: Map<String, Value>,
 ) -> ModelFile {
-    let mut file = ModelFile::default();
-    file.config = config.model_config_json().into_iter().collect();
-    file.vocabularies = Vocabularies::One(vocabulary.clone());
-    file.trained = trained;
+    let mut file = ModelFile {
+        config: config.model_config_json().into_iter().collect(),
+        vocabularies: Vocabularies::One(vocabulary.clone()),
+        trained,
+        ..ModelFile::default()
+    };
     model.visit_all(&mut |parameter| {
         // A tied weight is the embedding's, also before the next pass copies it.
         let value = if parameter.name == "linear.weight" && model.config.tie_weights {

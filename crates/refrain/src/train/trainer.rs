@@ -2,7 +2,7 @@ use refrain_kernels::{Compute, all_finite};
 use serde::{Deserialize, Serialize};
 
 use super::events::{End, Event, Sample, Save, Step, Validation};
-use super::{Budget, Score, StepLoss, Task, TrainConfig};
+use super::{Budget, Score, Task, TrainConfig};
 use crate::error::{Error, Result};
 use crate::optim::{Optimizer, gradient_norm};
 
@@ -105,8 +105,8 @@ impl<'a> Trainer<'a> {
     /// The order of what is recorded at a step: the step, a validation, a sample, the state.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first. Whatever the
-    /// recorder returns.
+    /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first, unless its own
+    /// update made a weight infinite; such a state is never saved. Whatever the recorder returns.
     pub fn run<K: Task>(
         &self,
         task: &mut K,
@@ -150,7 +150,16 @@ impl<'a> Trainer<'a> {
             let loss = task.step(self.compute, progress.step);
             let grad_norm = gradient_norm(self.compute, task.parameters());
             if !loss.loss_nats.is_finite() || !grad_norm.is_finite() {
-                let error = self.non_finite(task, progress.step + 1, loss);
+                // A loss that is not finite makes all gradients so: it comes from a weight or from the scores.
+                let (what, layer) = if loss.loss_nats.is_finite() {
+                    ("gradient", non_finite_gradient(task))
+                } else {
+                    ("loss", None)
+                };
+                let layer = non_finite_weight(task)
+                    .or(layer)
+                    .unwrap_or_else(|| "the scores".into());
+                let error = self.non_finite(what, progress.step + 1, layer);
                 task.undo_step();
                 if saved != Some(progress.step) {
                     self.save(task, optimizer, progress, recorder)?;
@@ -194,6 +203,7 @@ impl<'a> Trainer<'a> {
             if step.is_multiple_of(self.config.save_every) {
                 self.save(task, optimizer, progress, recorder)?;
                 saved = Some(step);
+                progress.elapsed_s = elapsed();
             }
         }
     }
@@ -261,6 +271,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// Saves the state, unless the last update took a weight out of the numbers: the save before it is worth more.
     fn save<K: Task>(
         &self,
         task: &K,
@@ -268,6 +279,9 @@ impl<'a> Trainer<'a> {
         progress: &Progress,
         recorder: &mut dyn Recorder<K>,
     ) -> Result<()> {
+        if let Some(layer) = non_finite_weight(task) {
+            return Err(self.non_finite("update", progress.step, layer));
+        }
         recorder.save(task, optimizer, progress)?;
         recorder.event(&Event::Save(Save {
             step: progress.step,
@@ -275,24 +289,13 @@ impl<'a> Trainer<'a> {
         }))
     }
 
-    /// Names where a number that is not finite was first seen.
-    fn non_finite(&self, task: &dyn Task, step: u64, loss: StepLoss) -> Error {
-        let mut layer = None;
-        task.parameters().visit(&mut |parameter| {
-            if layer.is_none() && !all_finite(&parameter.grad) {
-                layer = Some(parameter.name.clone());
-            }
-        });
+    fn non_finite(&self, what: &'static str, step: u64, layer: String) -> Error {
         Error::NonFinite {
-            what: if loss.loss_nats.is_finite() {
-                "gradient"
-            } else {
-                "loss"
-            },
+            what,
             step,
-            layer: layer.unwrap_or_else(|| "the scores".into()),
+            layer,
             hint: format!(
-                "the state before this step is saved; train again with a lower `--learning-rate` (it was {}) or a lower `--clip-norm` (it was {})",
+                "a state from before this step is saved; train again with a lower `--learning-rate` (it was {}) or a lower `--clip-norm` (it was {})",
                 self.config.optimizer.learning_rate,
                 self.config
                     .optimizer
@@ -301,4 +304,26 @@ impl<'a> Trainer<'a> {
             ),
         }
     }
+}
+
+/// The first parameter with a weight that is not finite.
+fn non_finite_weight(task: &dyn Task) -> Option<String> {
+    let mut name = None;
+    task.parameters().visit(&mut |parameter| {
+        if name.is_none() && !all_finite(&parameter.value) {
+            name = Some(parameter.name.clone());
+        }
+    });
+    name
+}
+
+/// The first parameter on the way of the backward pass, from the last visited to the first, whose gradient is not finite.
+fn non_finite_gradient(task: &dyn Task) -> Option<String> {
+    let mut name = None;
+    task.parameters().visit(&mut |parameter| {
+        if !all_finite(&parameter.grad) {
+            name = Some(parameter.name.clone());
+        }
+    });
+    name
 }

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::train::events::{End, Save, Start, Step, Validation};
 

@@ -1,0 +1,493 @@
+//! The real binary, trained, killed, resumed: the bytes are those of a run that was never stopped.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough for any of these runs on a busy machine; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(120);
+const SMALL: &[&str] = &[
+    "--hidden-size=24",
+    "--embedding-size=8",
+    "--batch=4",
+    "--bptt=10",
+    "--steps=120",
+    "--save-every=7",
+    "--eval-every=20",
+    "--dropout=0.2",
+    "--seed=5",
+    "--json",
+];
+
+/// The small run's flags, less those that `more` gives anew.
+fn small_but(more: &[&str]) -> Vec<&'static str> {
+    let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+    SMALL
+        .iter()
+        .copied()
+        .filter(|flag| !more.iter().any(|given| name(given) == name(flag)))
+        .collect()
+}
+
+fn refrain(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refrain"));
+    command
+        .args(args)
+        .env_remove("REFRAIN_ISA")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn succeed(command: &mut Command) -> Value {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+/// The exit code, message and hint of a command that fails.
+#[track_caller]
+fn fail(command: &mut Command) -> (i32, String, String) {
+    let output = output(command);
+    let code = output.status.code().unwrap();
+    assert_ne!(code, 0, "{command:?}");
+    assert_ne!(
+        code,
+        101,
+        "a panic: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let error: Value = serde_json::from_slice(&output.stderr)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let part = |name: &str| error["error"][name].as_str().unwrap_or_default().to_owned();
+    (code, part("message"), part("hint"))
+}
+
+/// A folder with a text of words that is made here.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = 1u32;
+        let mut text = String::new();
+        for _ in 0..800 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            text +=
+                ["one ", "two ", "three ", "four.\n", "five ", "six\n"][(state >> 16) as usize % 6];
+        }
+        fs::write(folder.path().join("text.txt"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.path(name), bytes).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    fn train(&self, run: &str, more: &[&str]) -> Command {
+        let (text, run) = (self.path("text.txt"), self.path(run));
+        let mut args = vec![
+            "train",
+            "lm",
+            text.to_str().unwrap(),
+            "-o",
+            run.to_str().unwrap(),
+        ];
+        args.extend(small_but(more));
+        args.extend(more);
+        refrain(&args)
+    }
+
+    fn resume(&self, run: &str) -> Command {
+        refrain(&[
+            "train",
+            "--resume",
+            self.path(run).to_str().unwrap(),
+            "--json",
+        ])
+    }
+}
+
+/// Every step's line, and that each stands once.
+#[track_caller]
+fn steps(run: &Path) -> BTreeMap<u64, Value> {
+    let mut steps = BTreeMap::new();
+    for line in fs::read_to_string(run.join("metrics.jsonl"))
+        .unwrap()
+        .lines()
+    {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        if event["event"] == "step" {
+            for of_the_clock in ["elapsed_s", "tokens_per_s"] {
+                event.as_object_mut().unwrap().remove(of_the_clock);
+            }
+            let number = event["step"].as_u64().unwrap();
+            assert!(
+                steps.insert(number, event).is_none(),
+                "step {number} stands twice"
+            );
+        }
+    }
+    steps
+}
+
+#[track_caller]
+fn same_run(found: &Path, expected: &Path) {
+    for name in ["last.safetensors", "best.safetensors"] {
+        assert!(
+            fs::read(found.join(name)).unwrap() == fs::read(expected.join(name)).unwrap(),
+            "{name} of {} differs",
+            found.display()
+        );
+    }
+    assert_eq!(steps(found), steps(expected));
+}
+
+fn wait_until(child: &mut Child, what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() && child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < PATIENCE, "waited for {what}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read(path).map_or(0, |bytes| {
+        bytes.iter().filter(|&&byte| byte == b'\n').count()
+    })
+}
+
+#[test]
+fn a_run_killed_anywhere_and_resumed_is_one_never_stopped() {
+    let place = Place::new();
+    let whole = place.path("whole");
+    succeed(&mut place.train("whole", &[]));
+    let killed = place.path("killed");
+    let start = || {
+        place
+            .train("killed", &[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let go_on = || {
+        place
+            .resume("killed")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+
+    // Before the first save: as soon as the settings stand.
+    let mut child = start();
+    wait_until(&mut child, "config.toml", || {
+        killed.join("config.toml").exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Then at moments spread over the run, most of them not at a saved state. A line of the metrics is a moment that can be
+    // waited for; what the process does just then is left to chance.
+    let mut kills = 0;
+    for share in [1, 9, 15, 31, 40, 62, 75, 90, 101] {
+        let mut child = go_on();
+        wait_until(&mut child, "a line", || {
+            lines(&killed.join("metrics.jsonl")) > share
+        });
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills >= 3, "the run was over too soon: {kills} kills");
+    let end = succeed(&mut place.resume("killed"));
+    assert_eq!(end["steps"], 120);
+    same_run(&killed, &whole);
+}
+
+#[test]
+#[cfg(unix)]
+fn signals_save_and_end_with_130() {
+    let place = Place::new();
+    succeed(&mut place.train("whole", &["--steps=2000"]));
+    for (signal, run) in [("-INT", "int"), ("-TERM", "term")] {
+        let path = place.path(run);
+        let mut child = place
+            .train(run, &["--steps=2000"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until(&mut child, "some steps", || {
+            lines(&path.join("metrics.jsonl")) > 20
+        });
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(130), "{signal}");
+        assert!(path.join("report.html").is_file() && path.join("last.safetensors").is_file());
+        succeed(&mut place.resume(run));
+        same_run(&path, &place.path("whole"));
+    }
+}
+
+#[test]
+fn neither_threads_nor_instructions_change_a_byte() {
+    let place = Place::new();
+    for cell in ["rnn", "gru", "lstm"] {
+        let cell_flag = format!("--cell={cell}");
+        let run = |name: &str, more: &[&str]| {
+            let name = format!("{cell}-{name}");
+            let mut flags = vec![cell_flag.as_str(), "--steps=40", "--optimizer=adamw"];
+            flags.extend(more);
+            succeed(&mut place.train(&name, &flags));
+            place.path(&name)
+        };
+        let one = run("one", &["--threads=1"]);
+        same_run(&run("two", &["--threads=2"]), &one);
+        same_run(&run("three", &["--threads=3"]), &one);
+        same_run(&run("scalar", &["--isa=scalar"]), &one);
+    }
+}
+
+#[test]
+fn a_longer_budget_goes_on_from_the_end() {
+    let place = Place::new();
+    let schedule = "--schedule=constant";
+    succeed(&mut place.train("long", &[schedule]));
+    succeed(&mut place.train("short", &[schedule, "--steps=50"]));
+    let end = succeed(place.resume("short").arg("--steps=120"));
+    assert_eq!(end["steps"], 120);
+    same_run(&place.path("short"), &place.path("long"));
+    // A finished run that is resumed says so and changes nothing.
+    let before = fs::read(place.path("short/last.safetensors")).unwrap();
+    assert_eq!(succeed(&mut place.resume("short"))["outcome"], "steps");
+    assert_eq!(
+        fs::read(place.path("short/last.safetensors")).unwrap(),
+        before
+    );
+}
+
+#[test]
+fn standard_input_is_kept_for_a_resume() {
+    let place = Place::new();
+    let run = place.path("piped");
+    let mut args = vec!["train", "lm", "-", "-o", run.to_str().unwrap()];
+    args.extend(small_but(&["--steps"]));
+    let mut child = refrain(&args)
+        .arg("--steps=30")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&fs::read(place.path("text.txt")).unwrap())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(
+        succeed(place.resume("piped").arg("--steps=120"))["steps"],
+        120
+    );
+}
+
+#[test]
+fn the_last_line_holds_what_the_contract_promises() {
+    let place = Place::new();
+    let packed = place.path("text.txt.zst");
+    fs::write(
+        &packed,
+        zstd::encode_all(&fs::read(place.path("text.txt")).unwrap()[..], 3).unwrap(),
+    )
+    .unwrap();
+    let run = place.path("run");
+    let mut args = vec![
+        "train",
+        "lm",
+        packed.to_str().unwrap(),
+        "-o",
+        run.to_str().unwrap(),
+        "--test=0.1",
+    ];
+    args.extend(SMALL);
+    let end = succeed(&mut refrain(&args));
+    for field in [
+        "run",
+        "model",
+        "task",
+        "steps",
+        "epochs",
+        "tokens",
+        "elapsed_s",
+        "tokens_per_s",
+        "peak_memory_bytes",
+        "train_loss_nats",
+        "validation",
+        "test",
+    ] {
+        assert!(!end[field].is_null(), "no `{field}` in {end}");
+    }
+    assert!(end["test"]["loss_nats"].as_f64().unwrap() < 2.7, "{end}");
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("hidden_size"));
+}
+
+#[test]
+fn what_cannot_be_trained_is_a_clear_error_and_leaves_nothing() {
+    let place = Place::new();
+    let long = "ab".repeat(50_000);
+    let cases: &[(&str, &[u8], &[&str], &str)] = &[
+        ("empty.txt", b"", &[], "empty.txt"),
+        ("one.txt", b"x", &[], "one.txt"),
+        ("latin1.txt", b"caf\xe9 au lait\n", &[], "line 1, column 4"),
+        ("lying.gz", b"not packed", &[], "lying.gz"),
+        ("cut.zst", &[0x28, 0xb5, 0x2f, 0xfd, 4], &[], "cut.zst"),
+        (
+            "big.txt",
+            long.as_bytes(),
+            &["--hidden-size=60000", "--num-layers=20"],
+            "memory",
+        ),
+    ];
+    for (name, bytes, flags, expected) in cases {
+        let file = place.write(name, bytes);
+        let run = place.path("never");
+        let mut command = refrain(&["train", "lm", &file, "-o", run.to_str().unwrap(), "--json"]);
+        let (code, message, hint) = fail(command.args(*flags));
+        assert_eq!(code, 1, "{name}: {message}");
+        assert!(message.contains(expected), "{name}: {message}");
+        assert!(!hint.is_empty(), "{name}: {message}");
+        assert!(!run.exists(), "{name} left a folder");
+    }
+    let missing = place.path("missing.txt");
+    let (code, message, _) = fail(&mut refrain(&[
+        "train",
+        "lm",
+        missing.to_str().unwrap(),
+        "-o",
+        place.path("never").to_str().unwrap(),
+        "--json",
+    ]));
+    assert!(code == 1 && message.contains("missing.txt"), "{message}");
+}
+
+#[test]
+fn small_texts_are_learnt_from_with_smaller_choices_said_aloud() {
+    let place = Place::new();
+    for (name, text, note) in [
+        ("short.txt", "hello hello", "tokens: batch"),
+        ("same.txt", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "one symbol"),
+        ("two.txt", "ab", "too short for a validation part"),
+    ] {
+        let file = place.write(name, text.as_bytes());
+        let run = place.path(&format!("{name}.run"));
+        let end = succeed(&mut refrain(&[
+            "train",
+            "lm",
+            &file,
+            "-o",
+            run.to_str().unwrap(),
+            "--steps=5",
+            "--hidden-size=8",
+            "--json",
+        ]));
+        assert!(
+            end["notes"].to_string().contains(note),
+            "{name}: {}",
+            end["notes"]
+        );
+    }
+}
+
+#[test]
+fn a_run_folder_is_guarded() {
+    let place = Place::new();
+    succeed(&mut place.train("run", &["--steps=10"]));
+    let (code, message, hint) = fail(&mut place.train("run", &["--steps=10"]));
+    assert!(
+        code == 1 && message.contains("already") && hint.contains("--resume"),
+        "{message} {hint}"
+    );
+    succeed(&mut place.train("run", &["--steps=10", "--overwrite"]));
+    // Other data than the run began with.
+    fs::write(
+        place.path("text.txt"),
+        "another text altogether, quite another",
+    )
+    .unwrap();
+    let (code, message, _) = fail(&mut place.resume("run"));
+    assert!(code == 1 && message.contains("data"), "{message}");
+    // A damaged state.
+    let place = Place::new();
+    succeed(&mut place.train("run", &["--steps=10"]));
+    let state = fs::read(place.path("run/state.safetensors")).unwrap();
+    fs::write(
+        place.path("run/state.safetensors"),
+        &state[..state.len() / 2],
+    )
+    .unwrap();
+    let (code, message, _) = fail(&mut place.resume("run"));
+    assert!(
+        code == 1 && message.contains("state.safetensors"),
+        "{message}"
+    );
+    let (code, message, _) = fail(&mut place.resume("nowhere"));
+    assert!(code == 1 && message.contains("nowhere"), "{message}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_with_the_last_good_state() {
+    let place = Place::new();
+    let flags = [
+        "--optimizer=sgd",
+        "--learning-rate=1e30",
+        "--clip-norm=none",
+        "--cell=rnn",
+        "--nonlinearity=relu",
+    ];
+    let (code, message, hint) = fail(&mut place.train("bad", &flags));
+    assert_eq!(code, 1);
+    assert!(
+        message.contains("step") && message.contains("not finite"),
+        "{message}"
+    );
+    assert!(
+        hint.contains("--learning-rate") && hint.contains("--clip-norm"),
+        "{hint}"
+    );
+    let state = place.path("bad/state.safetensors");
+    assert!(state.is_file() && place.path("bad/metrics.jsonl").is_file());
+}
