@@ -14,7 +14,6 @@ use crate::data::vocabulary::Vocabulary;
 use crate::data::{LmData, Split, Text, TextOptions, demo, source};
 use crate::error::{Error, Result};
 use crate::models::LanguageModel;
-use crate::nn::Parameters;
 use crate::optim::Optimizer;
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{
@@ -296,8 +295,7 @@ impl LanguageModelRun {
             || path.display().to_string(),
             |name| name.display().to_string(),
         );
-        let parameters = self.task.model().parameter_count();
-        let mut figures = vec![("parameters".to_owned(), parameters.to_string())];
+        let mut figures = Vec::new();
         if let Some(nats) = summary
             .test
             .as_ref()
