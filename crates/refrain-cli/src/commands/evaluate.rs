@@ -79,7 +79,10 @@ fn score(args: &EvaluateArgs, total: &Total, unknown: u64) -> anyhow::Result<Sco
         let names: Vec<_> = args
             .data
             .iter()
-            .map(|path| format!("`{}`", path.display()))
+            .map(|path| match path.to_str() {
+                Some("-") => "standard input".to_owned(),
+                _ => format!("`{}`", path.display()),
+            })
             .collect();
         let found = match (total.read, unknown) {
             (0, 0) => "is empty".to_owned(),
