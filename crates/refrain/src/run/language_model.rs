@@ -14,6 +14,7 @@ use crate::data::vocabulary::Vocabulary;
 use crate::data::{LmData, Split, Text, TextOptions, demo, source};
 use crate::error::{Error, Result};
 use crate::models::LanguageModel;
+use crate::nn::Parameters as _;
 use crate::optim::Optimizer;
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{
