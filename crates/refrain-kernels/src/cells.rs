@@ -19,12 +19,26 @@ pub trait Cell: Copy + Send + Sync {
     /// Whether `h_(t-1)` reaches `h_t` beside the matrix product too.
     const DIRECT: bool;
 
+    /// This cell among all.
+    fn any(self) -> AnyCell;
+
     /// From the sums in `slots` to the activated gates (in place) and the new `(h, c)`.
     fn forward<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, c_previous: V) -> (V, V);
 
     /// From the gradients of `h` and `c` and the activated gates to the gradients of the sums (in place), and
     /// `(direct part of d_h_previous, d_c_previous)`.
     fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V);
+}
+
+/// A cell of any kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyCell {
+    /// The vanilla cell.
+    Rnn(RnnCell),
+    /// The gated recurrent unit.
+    Gru(GruCell),
+    /// Long short-term memory.
+    Lstm(LstmCell),
 }
 
 /// What a cell's backward step is given.
@@ -75,6 +89,10 @@ impl Cell for RnnCell {
     const HAS_C: bool = false;
     const DIRECT: bool = false;
 
+    fn any(self) -> AnyCell {
+        AnyCell::Rnn(self)
+    }
+
     #[inline(always)]
     fn forward<V: Lanes>(self, slots: &mut [V; 4], _h_previous: V, c_previous: V) -> (V, V) {
         let h = match self {
@@ -108,6 +126,10 @@ impl Cell for GruCell {
     const HAS_C: bool = false;
     const DIRECT: bool = true;
 
+    fn any(self) -> AnyCell {
+        AnyCell::Gru(self)
+    }
+
     #[inline(always)]
     fn forward<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, c_previous: V) -> (V, V) {
         let r = slots[1].sigmoid();
@@ -140,6 +162,10 @@ impl Cell for LstmCell {
     const H: (usize, &'static [usize]) = (0, &[0, 1, 2, 3]);
     const HAS_C: bool = true;
     const DIRECT: bool = false;
+
+    fn any(self) -> AnyCell {
+        AnyCell::Lstm(self)
+    }
 
     #[inline(always)]
     fn forward<V: Lanes>(self, slots: &mut [V; 4], _h_previous: V, c_previous: V) -> (V, V) {

@@ -97,6 +97,16 @@ pub fn dropout<T: Scalar>(
     offsets: &[usize],
     values: &mut Panels<T>,
 ) {
+    T::dropout(compute, key, probability, offsets, values)
+}
+
+pub(crate) fn dropout_of<T: Scalar>(
+    compute: &Compute,
+    key: DropoutKey,
+    probability: f64,
+    offsets: &[usize],
+    values: &mut Panels<T>,
+) {
     assert!(
         (0.0..1.0).contains(&probability),
         "probability {probability}"

@@ -38,6 +38,10 @@ impl<T: Scalar> Kernel<T> for SumOfSquares<'_, T> {
 /// The sum of the squares, in `f64`, in one order: sixteen chains over parts of 65,536 numbers, then the parts.
 #[must_use]
 pub fn sum_of_squares<T: Scalar>(compute: &Compute, values: &[T]) -> f64 {
+    T::sum_of_squares(compute, values)
+}
+
+pub(crate) fn sum_of_squares_of<T: Scalar>(compute: &Compute, values: &[T]) -> f64 {
     let mut total = 0.0;
     for part in values.chunks(PART) {
         total += compute.isa().run(SumOfSquares(part));
@@ -71,6 +75,10 @@ impl<T: Scalar> Kernel<T> for Scale<T> {
 
 /// Multiplies every number by `factor`.
 pub fn scale<T: Scalar>(compute: &Compute, values: &mut [T], factor: T) {
+    T::scale(compute, values, factor)
+}
+
+pub(crate) fn scale_of<T: Scalar>(compute: &Compute, values: &mut [T], factor: T) {
     let count = values.len();
     let shared = Shared::new(values);
     compute.split(count, PART, |range| {

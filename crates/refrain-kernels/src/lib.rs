@@ -10,6 +10,7 @@ mod cells;
 mod compute;
 mod dropout;
 mod elementwise;
+mod instances;
 mod math;
 mod panels;
 mod product;
@@ -19,7 +20,7 @@ mod simd;
 mod softmax;
 mod update;
 
-pub use cells::{BackwardStep, Cell, GruCell, LstmCell, RnnCell};
+pub use cells::{AnyCell, BackwardStep, Cell, GruCell, LstmCell, RnnCell};
 pub use compute::Compute;
 pub use dropout::{DropoutKey, dropout};
 pub use elementwise::{add_assign, all_finite, scale, sum_of_squares};

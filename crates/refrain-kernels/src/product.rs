@@ -283,6 +283,16 @@ pub fn product<T: Scalar>(
     bias: Option<&[Block<T>]>,
     c: &mut Panels<T>,
 ) {
+    T::product(compute, a, w, bias, c)
+}
+
+pub(crate) fn product_of<T: Scalar>(
+    compute: &Compute,
+    a: &Panels<T>,
+    w: &Packed<T>,
+    bias: Option<&[Block<T>]>,
+    c: &mut Panels<T>,
+) {
     // A transposed weight has a term for the padding too; both factors are zero there.
     let padded = a.groups() * GROUP;
     assert!(
@@ -482,6 +492,17 @@ pub fn gradient_product<T: Scalar>(
     slots: Slots,
     c: &mut Packed<T>,
 ) {
+    T::gradient_product(compute, runs, a, b, slots, c)
+}
+
+pub(crate) fn gradient_product_of<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    a: &Panels<T>,
+    b: &Panels<T>,
+    slots: Slots,
+    c: &mut Packed<T>,
+) {
     let panels = slots.of(b.groups());
     assert_eq!((c.panels(), c.depth()), (panels, a.columns()), "gradient");
     for run in runs {
@@ -548,6 +569,15 @@ pub fn column_sums<T: Scalar>(
     b: &Panels<T>,
     sums: &mut [Block<T>],
 ) {
+    T::column_sums(compute, runs, b, sums)
+}
+
+pub(crate) fn column_sums_of<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    b: &Panels<T>,
+    sums: &mut [Block<T>],
+) {
     assert_eq!(sums.len(), b.groups(), "sums");
     for run in runs {
         assert!(run.b + run.rows <= b.rows(), "{run:?}");
@@ -602,6 +632,17 @@ impl<T: Scalar> Kernel<T> for SumByIndex<'_, T> {
 /// # Panics
 /// If the shapes do not fit, or a run or an index passes an end.
 pub fn sum_rows_by_index<T: Scalar>(
+    compute: &Compute,
+    runs: &[RowRun],
+    index: &[u32],
+    b: &Panels<T>,
+    slots: Slots,
+    sums: &mut Panels<T>,
+) {
+    T::sum_rows_by_index(compute, runs, index, b, slots, sums)
+}
+
+pub(crate) fn sum_rows_by_index_of<T: Scalar>(
     compute: &Compute,
     runs: &[RowRun],
     index: &[u32],

@@ -205,6 +205,10 @@ fn check_offsets(offsets: &[usize]) -> (usize, usize) {
 /// # Panics
 /// If the sizes do not fit together.
 pub fn forward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Forward<'_, T>) {
+    T::forward(compute, cell.any(), args);
+}
+
+pub(crate) fn forward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Forward<'_, T>) {
     let (batch, total) = check_offsets(args.offsets);
     let hidden = args.weight_hh.depth();
     let panels = groups(hidden) * C::SLOTS;
@@ -504,6 +508,10 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
 /// # Panics
 /// If the sizes do not fit together.
 pub fn backward<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Backward<'_, T>) {
+    T::backward(compute, cell.any(), args);
+}
+
+pub(crate) fn backward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: Backward<'_, T>) {
     let (batch, total) = check_offsets(args.offsets);
     let hidden = args.h.columns();
     let hidden_groups = groups(hidden);

@@ -2,11 +2,13 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
+use crate::instances::Instances;
 use crate::simd::Lanes;
 
 /// A floating-point type that networks compute in: `f32` for work, `f64` for checks.
 pub trait Scalar:
-    Copy
+    Instances
+    + Copy
     + Debug
     + Default
     + Display

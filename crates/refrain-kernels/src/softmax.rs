@@ -96,6 +96,16 @@ pub fn softmax_cross_entropy<T: Scalar>(
     weight: Option<f64>,
     losses: &mut [f64],
 ) {
+    T::softmax_cross_entropy(compute, logits, targets, weight, losses)
+}
+
+pub(crate) fn softmax_cross_entropy_of<T: Scalar>(
+    compute: &Compute,
+    logits: &mut Panels<T>,
+    targets: &[u32],
+    weight: Option<f64>,
+    losses: &mut [f64],
+) {
     let (rows, columns) = (logits.rows(), logits.columns());
     assert_eq!(
         (targets.len(), losses.len()),

@@ -85,6 +85,17 @@ pub fn adam<T: Scalar>(
     first: &mut [T],
     second: &mut [T],
 ) {
+    T::adam(compute, step, weight, gradient, first, second)
+}
+
+pub(crate) fn adam_of<T: Scalar>(
+    compute: &Compute,
+    step: AdamStep,
+    weight: &mut [T],
+    gradient: &[T],
+    first: &mut [T],
+    second: &mut [T],
+) {
     let count = weight.len();
     assert_eq!(
         (gradient.len(), first.len(), second.len()),
@@ -157,6 +168,16 @@ impl<T: Scalar> Kernel<T> for Sgd<T> {
 /// # Panics
 /// If the lengths differ.
 pub fn sgd<T: Scalar>(
+    compute: &Compute,
+    step: SgdStep,
+    weight: &mut [T],
+    gradient: &[T],
+    velocity: &mut [T],
+) {
+    T::sgd(compute, step, weight, gradient, velocity)
+}
+
+pub(crate) fn sgd_of<T: Scalar>(
     compute: &Compute,
     step: SgdStep,
     weight: &mut [T],

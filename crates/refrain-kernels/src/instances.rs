@@ -1,0 +1,138 @@
+//! The kernels compiled once, here, for `f32` and for `f64`.
+//!
+//! A generic function is compiled anew in every crate that calls it, and these are the largest of the project: the
+//! public ones only pass on to the methods of this trait.
+
+use crate::cells::AnyCell;
+use crate::compute::Compute;
+use crate::dropout::DropoutKey;
+use crate::panels::{Block, Packed, Panels};
+use crate::product::{RowRun, Slots};
+use crate::recurrent::{Backward, Forward};
+use crate::update::{AdamStep, SgdStep};
+use crate::{dropout, elementwise, product, recurrent, softmax, update};
+
+/// Each method is documented as the public function of its name.
+pub trait Instances: Sized {
+    fn product(
+        compute: &Compute,
+        a: &Panels<Self>,
+        w: &Packed<Self>,
+        bias: Option<&[Block<Self>]>,
+        c: &mut Panels<Self>,
+    );
+    fn gradient_product(
+        compute: &Compute,
+        runs: &[RowRun],
+        a: &Panels<Self>,
+        b: &Panels<Self>,
+        slots: Slots,
+        c: &mut Packed<Self>,
+    );
+    fn column_sums(compute: &Compute, runs: &[RowRun], b: &Panels<Self>, sums: &mut [Block<Self>]);
+    fn sum_rows_by_index(
+        compute: &Compute,
+        runs: &[RowRun],
+        index: &[u32],
+        b: &Panels<Self>,
+        slots: Slots,
+        sums: &mut Panels<Self>,
+    );
+    fn softmax_cross_entropy(
+        compute: &Compute,
+        logits: &mut Panels<Self>,
+        targets: &[u32],
+        weight: Option<f64>,
+        losses: &mut [f64],
+    );
+    fn dropout(
+        compute: &Compute,
+        key: DropoutKey,
+        probability: f64,
+        offsets: &[usize],
+        values: &mut Panels<Self>,
+    );
+    fn adam(
+        compute: &Compute,
+        step: AdamStep,
+        weight: &mut [Self],
+        gradient: &[Self],
+        first: &mut [Self],
+        second: &mut [Self],
+    );
+    fn sgd(
+        compute: &Compute,
+        step: SgdStep,
+        weight: &mut [Self],
+        gradient: &[Self],
+        velocity: &mut [Self],
+    );
+    fn sum_of_squares(compute: &Compute, values: &[Self]) -> f64;
+    fn scale(compute: &Compute, values: &mut [Self], factor: Self);
+    fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, Self>);
+    fn backward(compute: &Compute, cell: AnyCell, args: Backward<'_, Self>);
+}
+
+macro_rules! instances {
+    ($($type:ty),*) => {$(
+        impl Instances for $type {
+            fn product(compute: &Compute, a: &Panels<$type>, w: &Packed<$type>, bias: Option<&[Block<$type>]>, c: &mut Panels<$type>) {
+                product::product_of(compute, a, w, bias, c)
+            }
+
+            fn gradient_product(compute: &Compute, runs: &[RowRun], a: &Panels<$type>, b: &Panels<$type>, slots: Slots, c: &mut Packed<$type>) {
+                product::gradient_product_of(compute, runs, a, b, slots, c)
+            }
+
+            fn column_sums(compute: &Compute, runs: &[RowRun], b: &Panels<$type>, sums: &mut [Block<$type>]) {
+                product::column_sums_of(compute, runs, b, sums)
+            }
+
+            fn sum_rows_by_index(compute: &Compute, runs: &[RowRun], index: &[u32], b: &Panels<$type>, slots: Slots, sums: &mut Panels<$type>) {
+                product::sum_rows_by_index_of(compute, runs, index, b, slots, sums)
+            }
+
+            fn softmax_cross_entropy(compute: &Compute, logits: &mut Panels<$type>, targets: &[u32], weight: Option<f64>, losses: &mut [f64]) {
+                softmax::softmax_cross_entropy_of(compute, logits, targets, weight, losses)
+            }
+
+            fn dropout(compute: &Compute, key: DropoutKey, probability: f64, offsets: &[usize], values: &mut Panels<$type>) {
+                dropout::dropout_of(compute, key, probability, offsets, values)
+            }
+
+            fn adam(compute: &Compute, step: AdamStep, weight: &mut [$type], gradient: &[$type], first: &mut [$type], second: &mut [$type]) {
+                update::adam_of(compute, step, weight, gradient, first, second)
+            }
+
+            fn sgd(compute: &Compute, step: SgdStep, weight: &mut [$type], gradient: &[$type], velocity: &mut [$type]) {
+                update::sgd_of(compute, step, weight, gradient, velocity)
+            }
+
+            fn sum_of_squares(compute: &Compute, values: &[$type]) -> f64 {
+                elementwise::sum_of_squares_of(compute, values)
+            }
+
+            fn scale(compute: &Compute, values: &mut [$type], factor: $type) {
+                elementwise::scale_of(compute, values, factor)
+            }
+
+            fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, $type>) {
+                match cell {
+                    AnyCell::Rnn(cell) => recurrent::forward_of(compute, cell, args),
+                    AnyCell::Gru(cell) => recurrent::forward_of(compute, cell, args),
+                    AnyCell::Lstm(cell) => recurrent::forward_of(compute, cell, args),
+                }
+            }
+
+            fn backward(compute: &Compute, cell: AnyCell, args: Backward<'_, $type>) {
+                match cell {
+                    AnyCell::Rnn(cell) => recurrent::backward_of(compute, cell, args),
+                    AnyCell::Gru(cell) => recurrent::backward_of(compute, cell, args),
+                    AnyCell::Lstm(cell) => recurrent::backward_of(compute, cell, args),
+                }
+            }
+        }
+    )*};
+}
+
+instances!(f32, f64);
