@@ -72,9 +72,9 @@ impl Progress {
         self.total_steps = total_steps;
         if let (Screen::Bar(bar), Some(total)) = (&self.screen, total_steps) {
             let painted = if self.paint.is_on() {
-                "{bar:20.cyan/dim} {wide_msg}"
+                "{bar:12.cyan/dim} {wide_msg}"
             } else {
-                "{bar:20} {wide_msg}"
+                "{bar:12} {wide_msg}"
             };
             bar.set_style(style(painted));
             bar.set_length(total);
@@ -207,18 +207,18 @@ fn step_message(step: &Step, total: Option<u64>, validation_nats: Option<f64>) -
     if let Some(total) = total {
         message += &format!("/{total}");
     }
-    message += &format!("  epoch {:.2}  loss {:.4}", step.epoch, step.loss_nats);
+    message += &format!("  loss {:.4}", step.loss_nats);
     if let Some(nats) = validation_nats {
         message += &format!("  val {nats:.4}");
     }
-    message += &format!("  {} tokens/s", short(step.tokens_per_s));
-    match total.filter(|total| *total >= step.step && step.step > 0) {
+    message += &match total.filter(|total| *total >= step.step && step.step > 0) {
         Some(total) => {
             let left_s = step.elapsed_s * (total - step.step) as f64 / step.step as f64;
-            message + &format!("  eta {}", clock(left_s))
+            format!("  eta {}", clock(left_s))
         }
-        None => message + &format!("  {}", clock(step.elapsed_s)),
-    }
+        None => format!("  {}", clock(step.elapsed_s)),
+    };
+    message + &format!("  {} tokens/s", short(step.tokens_per_s))
 }
 
 fn validation_line(validation: &Validation, paint: Paint) -> String {
@@ -226,7 +226,12 @@ fn validation_line(validation: &Validation, paint: Paint) -> String {
         "step {}: validation {:.4} nats",
         validation.step, validation.loss_nats
     );
-    for (name, value) in &validation.metrics {
+    // Bits are nats in another unit: the report has them.
+    for (name, value) in validation
+        .metrics
+        .iter()
+        .filter(|(name, _)| !name.starts_with("bits"))
+    {
         line += &format!(", {} {value:.4}", visible(&name.replace('_', " ")));
     }
     if validation.best {
@@ -344,7 +349,7 @@ mod tests {
             steps_per_epoch: 43,
             total_steps: Some(100),
         };
-        let metrics = BTreeMap::from([("bits_per_char".to_owned(), 3.2)]);
+        let metrics = BTreeMap::from([("bits_per_char".to_owned(), 3.2), ("perplexity".to_owned(), 9.4877)]);
         let validation = Validation {
             step: 2,
             loss_nats: 2.25,
@@ -379,11 +384,11 @@ mod tests {
     fn without_a_terminal_it_is_a_few_plain_lines() {
         insta::assert_snapshot!(drawn(Color::Never, false, &run()), @r#"
         lm: 91234 parameters, 57 symbols, 44161 tokens to learn from, 4907 held back; 100 steps, 43 a pass
-        step 2/100  epoch 0.05  loss 2.5000  52.3k tokens/s  eta 8:34
-        step 2: validation 2.2500 nats, bits per char 3.2000  best
+        step 2/100  loss 2.5000  eta 8:34  52.3k tokens/s
+        step 2: validation 2.2500 nats, perplexity 9.4877  best
           | lorem
           | \u{1b}[31mipsum
-        step 25/100  epoch 0.62  loss 2.5000  val 2.2500  52.3k tokens/s  eta 1:30
+        step 25/100  loss 2.5000  val 2.2500  eta 1:30  52.3k tokens/s
         done: 25 steps in 1:02:05 (no better score for a while)
         note\u{7}
         "#);
