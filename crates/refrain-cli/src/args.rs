@@ -1,9 +1,9 @@
 //! The command line.
 
 mod train;
+mod workload;
 
 use std::ffi::OsString;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -17,6 +17,7 @@ use refrain::nn::CellKind;
 use crate::isa;
 use crate::style::Color;
 pub(crate) use train::{Recipe, TrainArgs};
+pub(crate) use workload::{Kind, Workload};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,7 +112,12 @@ Examples:
   refrain sample runs/latin
   refrain sample runs/latin --prompt 'Quid ' --length 200 --temperature 0.7
   refrain sample runs/latin --greedy --explain --length 20
-  refrain sample runs/latin --count 5 --stop '.' --seed 1 --json")]
+  refrain sample runs/latin --count 5 --stop '.' --seed 1 --json
+
+The text comes as it is drawn: the prompt, then what the model makes of it. Several samples are
+divided by lines `---`; one of them is the same whatever --count. With --json each sample is an
+object on a line: `text` is what was drawn, without the prompt; `tokens` and `logprobs` (natural
+logarithms of the model's own probabilities, at temperature 1) are the same token by token.")]
 pub(crate) struct SampleArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -154,7 +160,7 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnUnknown::Error)]
     pub(crate) on_unknown: OnUnknown,
 
-    /// Show each step's five best guesses with their probabilities.
+    /// Show each step's five best guesses with their probabilities, before the text.
     #[arg(long)]
     pub(crate) explain: bool,
 }
@@ -174,7 +180,10 @@ pub(crate) enum OnUnknown {
 Examples:
   refrain evaluate runs/latin other.txt
   zcat big.txt.gz | refrain evaluate runs/latin - --max-tokens 1000000
-  refrain evaluate runs/latin other.txt --streams 16 --json")]
+  refrain evaluate runs/latin other.txt --streams 16 --json
+
+Every token but the first is scored by those before it, with the state carried from the first to
+the last, in constant memory. --streams reads the whole text into memory first, 4 bytes a token.")]
 pub(crate) struct EvaluateArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -184,12 +193,11 @@ pub(crate) struct EvaluateArgs {
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) data: Vec<PathBuf>,
 
-    /// Cut the text into N pieces that are read side by side: faster; each piece begins without
-    /// memory.
+    /// Cut the text into N pieces that are read side by side: faster, but each begins without memory.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) streams: u16,
 
-    /// Read no more than N tokens.
+    /// Score no more than N tokens.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_tokens: Option<u64>,
 }
@@ -223,77 +231,22 @@ pub(crate) struct HelloArgs {
 #[command(after_help = "\
 Examples:
   refrain bench
-  refrain bench --workload lstm-65-64-256-2-64-64 --threads 2 --json")]
+  refrain bench --workload lstm-65-64-256-2-64-64 --threads 2 --json
+  refrain bench --workload sample-lstm-65-64-256-2
+
+A workload is a training step, CELL-V-E-H-L-B-T (cell, vocabulary, embedding, hidden size, layers,
+batch, steps): forward, backward, gradient norm, clipping, Adam. Or it is drawing one stream on one
+thread, sample-CELL-V-E-H-L. GFLOP/s are nominal: a step counts 3 times the multiply-adds of a plain
+forward pass, each as 2, whatever is really computed; the peak is that of a matrix product whose
+numbers stay in the cache, on the same threads.")]
 pub(crate) struct BenchArgs {
-    /// Run this one only: cell, vocabulary, embedding, hidden, layers, batch, steps.
-    #[arg(long, value_name = "CELL-V-E-H-L-B-T")]
+    /// Run this one only: CELL-V-E-H-L-B-T or sample-CELL-V-E-H-L.
+    #[arg(long, value_name = "NAME")]
     pub(crate) workload: Option<Workload>,
-}
 
-/// A training step of known sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Workload {
-    pub(crate) cell: CellKind,
-    pub(crate) vocab_size: usize,
-    pub(crate) embedding_size: usize,
-    pub(crate) hidden_size: usize,
-    pub(crate) num_layers: usize,
-    pub(crate) batch: usize,
-    pub(crate) seq_len: usize,
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || "expected a cell and six sizes from 1, as `lstm-65-64-256-2-64-64`".to_owned();
-        let (cell, sizes) = text.split_once('-').ok_or_else(wrong)?;
-        let size = |text: &str| {
-            text.parse::<NonZero<u16>>()
-                .map(|size| usize::from(size.get()))
-        };
-        let sizes: Result<Vec<_>, _> = sizes.split('-').map(size).collect();
-        let sizes = sizes
-            .ok()
-            .and_then(|sizes| <[usize; 6]>::try_from(sizes).ok());
-        let [
-            vocab_size,
-            embedding_size,
-            hidden_size,
-            num_layers,
-            batch,
-            seq_len,
-        ] = sizes.ok_or_else(wrong)?;
-        let cell = cell.parse().map_err(|_| wrong())?;
-        Ok(Self {
-            cell,
-            vocab_size,
-            embedding_size,
-            hidden_size,
-            num_layers,
-            batch,
-            seq_len,
-        })
-    }
-}
-
-impl std::fmt::Display for Workload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            cell,
-            vocab_size,
-            embedding_size,
-            hidden_size,
-            num_layers,
-            batch,
-            seq_len,
-        } = self;
-        write!(
-            f,
-            "{cell}-{vocab_size}-{embedding_size}-{hidden_size}-{num_layers}-{batch}-{seq_len}"
-        )
-    }
+    /// Measure each for so long, after a warm-up.
+    #[arg(long, value_name = "X", default_value_t = 4.0, value_parser = above_zero, allow_negative_numbers = true)]
+    pub(crate) seconds: f64,
 }
 
 /// Print a script that completes this command in a shell.
@@ -416,25 +369,5 @@ mod tests {
             }
         );
         assert_eq!(Early::scan(&os(&["refrain", "--color"])), Early::default());
-    }
-
-    #[test]
-    fn a_workload_reads_as_it_is_written() {
-        let workload: Workload = "gru-65-64-256-2-50-32".parse().unwrap();
-        assert_eq!(
-            (workload.cell, workload.batch, workload.seq_len),
-            (CellKind::Gru, 50, 32)
-        );
-        assert_eq!(workload.to_string(), "gru-65-64-256-2-50-32");
-        for wrong in [
-            "",
-            "lstm",
-            "lstm-1-2-3-4-5",
-            "lstm-1-2-3-4-5-0",
-            "mlp-1-2-3-4-5-6",
-            "lstm-1-2-3-4-5-6-7",
-        ] {
-            assert!(wrong.parse::<Workload>().is_err(), "{wrong}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the machine has and what this process took of it.
 
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 /// Bytes of memory that can still be taken, within the limits of a container; `None` where the system does not tell.
 pub(crate) fn available_bytes() -> Option<u64> {
@@ -12,6 +12,14 @@ pub(crate) fn available_bytes() -> Option<u64> {
         .map(|limits| limits.free_memory)
         .filter(|&bytes| bytes > 0);
     Some(limit.map_or(free, |limit| limit.min(free)))
+}
+
+/// The processor's name; `None` where the system does not tell.
+pub(crate) fn cpu() -> Option<String> {
+    let kind = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
+    let system = System::new_with_specifics(kind).ok()?;
+    let name = system.cpus().first()?.brand().trim().to_owned();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// The most memory that this process has held so far, in bytes; `None` where the system does not tell.

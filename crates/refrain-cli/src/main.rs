@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod signals;
 mod style;
+mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

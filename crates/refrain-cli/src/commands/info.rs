@@ -1,12 +1,264 @@
 //! `refrain info`.
 
-use crate::args::InfoArgs;
-use crate::context::Context;
-use crate::errors::{Exit, failure};
+use std::io::Write as _;
 
-pub(crate) fn run(_args: &InfoArgs, _context: &mut Context) -> anyhow::Result<Exit> {
-    Err(failure(
-        "`refrain info` is not wired yet",
-        "wait for a later version",
-    ))
+use anyhow::Context as _;
+use refrain::Error;
+use refrain::data::{TokenKind, Vocabulary};
+use refrain::nn::Parameters as _;
+use refrain::run::model::LoadedModel;
+use serde_json::{Map, Value, json};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::args::InfoArgs;
+use crate::context::{Context as Surroundings, Talk};
+use crate::errors::Exit;
+use crate::escape::visible;
+use crate::output::Output;
+use crate::table::{Align, Table, thousands};
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+/// Lines of the vocabulary without `--verbose`.
+const VOCABULARY_LINES: usize = 3;
+/// Settings that stand in a row beside each other.
+const INDENT: &str = "  ";
+
+/// One array of the model.
+struct Row {
+    name: String,
+    shape: Vec<usize>,
+    count: u64,
+    /// It is the embedding's weight again.
+    tied: bool,
+}
+
+pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result<Exit> {
+    let loaded = LoadedModel::open(&args.model)?;
+    let file_bytes = std::fs::metadata(&loaded.path)
+        .map_err(|source| Error::Io {
+            action: "read",
+            path: loaded.path.clone(),
+            source,
+        })?
+        .len();
+    let rows = rows(&loaded);
+    let total = loaded.model.parameter_count() as u64;
+    if context.json {
+        let object = object(&loaded, &rows, total, file_bytes)?;
+        context.out.json(&object)?;
+        return Ok(Exit::Done);
+    }
+    let out = &mut context.out;
+    let path = loaded.path.display().to_string();
+    writeln!(out, "{}  ({})\n", visible(&path), bytes(file_bytes))?;
+    write!(out, "{}", layers(&rows, total))?;
+    let most = match context.talk {
+        Talk::Verbose => usize::MAX,
+        Talk::Silent | Talk::Normal => VOCABULARY_LINES,
+    };
+    writeln!(
+        out,
+        "\nvocabulary: {}",
+        vocabulary_title(&loaded.vocabulary)
+    )?;
+    for line in vocabulary_lines(&loaded.vocabulary, most) {
+        writeln!(out, "{INDENT}{line}")?;
+    }
+    writeln!(out, "\nconfig")?;
+    write_settings(out, &config(&loaded)?)?;
+    writeln!(out, "\ntrained")?;
+    if loaded.trained.is_empty() {
+        writeln!(out, "{INDENT}nothing is known of it")?;
+    }
+    write_settings(out, &loaded.trained)?;
+    Ok(Exit::Done)
+}
+
+fn rows(loaded: &LoadedModel) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let tied = loaded.model.config.tie_weights;
+    loaded.model.visit_all(&mut |parameter| {
+        rows.push(Row {
+            name: parameter.name.clone(),
+            shape: parameter.shape.clone(),
+            count: parameter.len() as u64,
+            tied: tied && parameter.name == "linear.weight",
+        });
+    });
+    rows
+}
+
+/// The settings as the model file keeps them.
+fn config(loaded: &LoadedModel) -> anyhow::Result<Map<String, Value>> {
+    let config = serde_json::to_value(loaded.config.model_config_json())?;
+    let Value::Object(config) = config else {
+        anyhow::bail!("the settings are not an object");
+    };
+    Ok(config)
+}
+
+fn object(
+    loaded: &LoadedModel,
+    rows: &[Row],
+    total: u64,
+    file_bytes: u64,
+) -> anyhow::Result<Value> {
+    let own = rows.iter().filter(|row| !row.tied);
+    let mut parameters: Map<String, Value> = own
+        .map(|row| (row.name.clone(), row.count.into()))
+        .collect();
+    parameters.insert("total".into(), total.into());
+    let shapes: Map<String, Value> = rows
+        .iter()
+        .map(|row| (row.name.clone(), json!(row.shape)))
+        .collect();
+    let path = loaded.path.to_str().context("the path is not UTF-8")?;
+    Ok(json!({
+        "path": path,
+        "file_bytes": file_bytes,
+        "task": loaded.config.task,
+        "cell": loaded.config.model.cell,
+        "parameters": parameters,
+        "shapes": shapes,
+        "config": config(loaded)?,
+        "vocabulary_size": loaded.vocabulary.len(),
+        "vocabulary": loaded.vocabulary.to_json(),
+        "trained": loaded.trained,
+    }))
+}
+
+fn layers(rows: &[Row], total: u64) -> Table {
+    let mut table = Table::new([Align::Left, Align::Left, Align::Right]);
+    table.row(["layer", "shape", "parameters"].map(Into::into));
+    for row in rows {
+        let shape: Vec<_> = row.shape.iter().map(ToString::to_string).collect();
+        let count = match row.tied {
+            true => "tied".into(),
+            false => thousands(row.count),
+        };
+        table.row([row.name.clone(), shape.join(" x "), count]);
+    }
+    table.row(["total".into(), String::new(), thousands(total)]);
+    table
+}
+
+fn vocabulary_title(vocabulary: &Vocabulary) -> String {
+    match (vocabulary.kind(), vocabulary.len()) {
+        (TokenKind::Char, 1) => "1 character".into(),
+        (TokenKind::Char, count) => format!("{} characters", thousands(count as u64)),
+        (TokenKind::Byte, count) => format!("the {count} bytes"),
+    }
+}
+
+/// The characters, those that cannot be seen written out, in at most `most` lines.
+fn vocabulary_lines(vocabulary: &Vocabulary, most: usize) -> Vec<String> {
+    if vocabulary.kind() == TokenKind::Byte {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new()];
+    for id in 0..vocabulary.len() as u32 {
+        let token = vocabulary.token_text(id);
+        // Room for ` ...` in the last line.
+        let room = WIDTH - INDENT.len() - 4;
+        let at = lines.len() - 1;
+        if lines[at].width() + 1 + token.width() <= room {
+            if !lines[at].is_empty() {
+                lines[at].push(' ');
+            }
+            lines[at] += &token;
+        } else if lines.len() == most {
+            lines[at] += " ...";
+            break;
+        } else {
+            lines.push(token);
+        }
+    }
+    lines
+}
+
+fn write_settings(out: &mut Output, settings: &Map<String, Value>) -> anyhow::Result<()> {
+    let mut table = Table::new([Align::Left, Align::Left]);
+    for (key, value) in settings {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number_text(number),
+            other => other.to_string(),
+        };
+        let line = |text: &str| visible(text).replace('\n', "\\n");
+        table.row([format!("{INDENT}{}", line(key)), line(&value)]);
+    }
+    write!(out, "{table}")?;
+    Ok(())
+}
+
+/// Whole numbers whole, others with as many figures as they need, up to six.
+fn number_text(number: &serde_json::Number) -> String {
+    match (number.as_u64(), number.as_f64()) {
+        (None, Some(float)) => {
+            let rounded = format!("{float:.6}");
+            let short = rounded.trim_end_matches('0').trim_end_matches('.');
+            // Nothing of a tiny number would be left.
+            let gone = short.trim_start_matches('-') == "0" && float != 0.0;
+            if gone {
+                number.to_string()
+            } else {
+                short.into()
+            }
+        }
+        _ => number.to_string(),
+    }
+}
+
+/// `512 bytes`, `12.3 kB`, `4.5 MB`.
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} bytes"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_vocabulary_is_cut_short() {
+        let many = ('a'..='z').chain('가'..='걿').chain(['\n', '\u{1b}', ' ']);
+        let vocabulary = Vocabulary::from_chars(many).unwrap();
+        let lines = vocabulary_lines(&vocabulary, 2);
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines.iter().all(|line| line.width() <= WIDTH - 2),
+            "{lines:?}"
+        );
+        assert!(lines[1].ends_with(" ..."), "{lines:?}");
+        let all = vocabulary_lines(&vocabulary, usize::MAX);
+        assert!(all.concat().ends_with("\\n \\u{1b} \u{2423}"), "{all:?}");
+        assert!(vocabulary_lines(&Vocabulary::bytes(), 3).is_empty());
+    }
+
+    #[test]
+    fn numbers_are_short_but_never_nothing() {
+        let text = |value: Value| match value {
+            Value::Number(number) => number_text(&number),
+            _ => String::new(),
+        };
+        let shown = [
+            json!(3),
+            json!(-2),
+            json!(1.0),
+            json!(0.25),
+            json!(1.234_567_89),
+            json!(1e-9),
+            json!(0.0),
+        ]
+        .map(text);
+        assert_eq!(shown, ["3", "-2", "1", "0.25", "1.234568", "1e-9", "0"]);
+        assert_eq!(
+            [12, 1_234, 5_678_901].map(bytes),
+            ["12 bytes", "1.2 kB", "5.7 MB"]
+        );
+    }
 }

@@ -2,6 +2,8 @@
 
 mod generator;
 mod sampler;
+mod stop;
 
 pub use generator::Generator;
 pub use sampler::{Draw, Sampler};
+pub use stop::StopText;

@@ -8,7 +8,7 @@ pub enum Purpose {
     Weights,
     /// The order of an epoch's data.
     Shuffle,
-    /// Samples drawn while training.
+    /// Samples drawn from a model, while it is trained (numbered by step) and after (numbered from 0).
     Sample,
 }
 
