@@ -1,0 +1,213 @@
+//! The commands that the documents show: each is read as it stands, and run with a budget of a moment.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The documents whose commands are run, in the order in which they stand there.
+const DOCUMENTS: [&str; 3] = ["README.md", "docs/defaults.md", "CONTRIBUTING.md"];
+/// How a command begins in a document.
+const PREFIXES: [&str; 2] = ["cargo run --release -- ", "refrain "];
+/// What a run is given instead of its own sizes, so that it takes a moment.
+const SMALL: [&str; 3] = ["--hidden-size=16", "--batch=4", "--bptt=8"];
+const BUDGETS: [&str; 3] = ["--steps", "--epochs", "--minutes"];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The arguments of each command in the shell blocks of a document.
+fn commands(document: &str) -> Vec<Vec<String>> {
+    let path = root().join(document);
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut commands = Vec::new();
+    let mut shell = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            shell = ["```sh", "```console"].contains(&line);
+        } else if shell {
+            let line = line.strip_prefix("$ ").unwrap_or(line);
+            let arguments = PREFIXES.iter().find_map(|prefix| line.strip_prefix(prefix));
+            commands.extend(arguments.map(words));
+        }
+    }
+    commands
+}
+
+/// Splits a command as a shell does, as far as the documents need it.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (None, '|' | '>' | '<' | '$' | '`' | '\\' | '&' | ';' | '*' | '#' | '~') => {
+                panic!("`{c}` needs a shell, which this test is not: {line}")
+            }
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    assert!(quote.is_none(), "an open quote: {line}");
+    words.extend(word);
+    words
+}
+
+/// Leaves out flags, with their values.
+fn without(args: &[String], flags: &[&str]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if flags.contains(&arg.as_str()) {
+            args.next();
+        } else if !flags
+            .iter()
+            .any(|flag| arg.starts_with(&format!("{flag}=")))
+        {
+            kept.push(arg.clone());
+        }
+    }
+    kept
+}
+
+/// The same command with less to do; nothing where even that would take long.
+fn quick(args: &[String]) -> Option<Vec<String>> {
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    match args[0].as_str() {
+        "train" if has("--resume") => {
+            let budget = args.iter().any(|arg| BUDGETS.contains(&arg.as_str()));
+            let mut quick = without(args, &BUDGETS);
+            quick.extend(budget.then(|| "--steps=25".to_owned()));
+            Some(quick)
+        }
+        "train" => {
+            // The demo keeps its sizes, which are small: its own recipe is what is to be seen.
+            let demo = args.get(2).is_some_and(|arg| arg.starts_with('-'));
+            let sizes = if demo { &[][..] } else { &SMALL };
+            let mut flags = BUDGETS.to_vec();
+            flags.extend(sizes.iter().filter_map(|size| size.split('=').next()));
+            let mut quick = without(args, &flags);
+            quick.push("--steps=20".into());
+            quick.extend(sizes.iter().map(|&size| size.to_owned()));
+            Some(quick)
+        }
+        "sample" => {
+            let mut quick = without(args, &["--length"]);
+            quick.push("--length=20".into());
+            Some(quick)
+        }
+        "bench" => None,
+        _ => Some(args.to_owned()),
+    }
+}
+
+#[track_caller]
+fn succeed(folder: &Path, args: &[String]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refrain"));
+    command
+        .args(args)
+        .current_dir(folder)
+        .env_remove("REFRAIN_ISA")
+        .stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "`refrain {}`: {error}",
+        args.join(" ")
+    );
+    output
+}
+
+/// A folder with the texts that the documents name.
+fn folder_with_texts() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "To be, or not to be, that is the question:\nwhether 'tis nobler in the mind to suffer\n";
+    fs::write(folder.path().join("input.txt"), text.repeat(20)).unwrap();
+    fs::write(folder.path().join("other.txt"), text).unwrap();
+    folder
+}
+
+#[test]
+fn every_command_of_the_documents_runs() {
+    for document in DOCUMENTS {
+        let folder = folder_with_texts();
+        for args in commands(document) {
+            // As it stands: whatever is wrong with it is told before the help is.
+            let mut help = args.clone();
+            help.push("--help".into());
+            succeed(folder.path(), &help);
+            if let Some(args) = quick(&args) {
+                let output = succeed(folder.path(), &args);
+                assert!(
+                    !output.stdout.is_empty(),
+                    "{document}: `refrain {}` gave nothing",
+                    args.join(" ")
+                );
+            }
+        }
+        if document == "README.md" {
+            for file in [
+                "best.safetensors",
+                "last.safetensors",
+                "report.html",
+                "metrics.jsonl",
+            ] {
+                assert!(
+                    folder.path().join("runs/latin").join(file).is_file(),
+                    "no {file}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_shows_every_command() {
+    let shown = commands("README.md");
+    for command in ["train", "sample", "evaluate", "info", "hello"] {
+        assert!(
+            shown.iter().any(|args| args[0] == command),
+            "README.md shows no `{command}`"
+        );
+    }
+    let first = ["train", "lm", "-o", "runs/latin"];
+    assert_eq!(shown[0], first, "the first command is the demo");
+    assert!(shown.iter().flatten().any(|arg| arg == "--resume"));
+}
+
+#[test]
+fn what_a_document_links_to_is_there() {
+    for document in DOCUMENTS {
+        let path = root().join(document);
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().unwrap();
+            if !target.starts_with("http") {
+                let target = path.parent().unwrap().join(target);
+                assert!(target.exists(), "{document} links to {}", target.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn words_are_split_as_a_shell_does() {
+    assert_eq!(
+        words("sample runs/a --prompt 'a b'  --x=\"c\"d ''"),
+        ["sample", "runs/a", "--prompt", "a b", "--x=cd", ""]
+    );
+    let args = words("train lm a.txt --steps 3 --batch=7 -o r");
+    assert_eq!(
+        without(&args, &["--steps", "--batch"]),
+        ["train", "lm", "a.txt", "-o", "r"]
+    );
+}
