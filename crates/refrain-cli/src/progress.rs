@@ -349,7 +349,10 @@ mod tests {
             steps_per_epoch: 43,
             total_steps: Some(100),
         };
-        let metrics = BTreeMap::from([("bits_per_char".to_owned(), 3.2), ("perplexity".to_owned(), 9.4877)]);
+        let metrics = BTreeMap::from([
+            ("bits_per_char".to_owned(), 3.2),
+            ("perplexity".to_owned(), 9.4877),
+        ]);
         let validation = Validation {
             step: 2,
             loss_nats: 2.25,

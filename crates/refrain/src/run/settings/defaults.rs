@@ -75,7 +75,7 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("weight_decay", Optimizer(Adam), "0.0"),
     row("weight_decay", Optimizer(AdamW), "0.01"),
     row("clip_norm", Always, "1.0"),
-    row("batch", Always, "64"),
+    row("batch", Always, "32"),
     row("bptt", Always, "64"),
     row("carry_state", Always, "true"),
     row("epochs", Always, "10.0"),
