@@ -84,7 +84,20 @@ unsafe fn tiles<V: Lanes>(
 ) {
     // SAFETY: as in `tile`; the row offsets stay within `rows`.
     unsafe {
-        if rows <= 3 && V::ACCUMULATORS >= 6 {
+        // Without vector registers a tile is one row of one panel; the larger ones are then not even compiled.
+        if const { V::ACCUMULATORS == 1 } {
+            for panel in 0..panels {
+                for row in 0..rows {
+                    let (c, b) = (
+                        c.add(row * c_stride.0 + panel * c_stride.1),
+                        b.add(panel * b_panel),
+                    );
+                    tile::<V, 1, 1>(c, c_stride, a.add(row * a_row), a_row, b, b_panel, walk);
+                }
+            }
+            return;
+        }
+        if rows <= 3 {
             // Few rows: several panels at once, or the chains would wait for each other.
             let mut panel = 0;
             while panel < panels {
@@ -162,6 +175,50 @@ pub(crate) struct Left<T> {
 /// `C += A · W` for some rows and neighbouring panels. `w` is the first panel; panels of `C` are `c_panel` apart.
 #[inline(always)]
 pub(crate) unsafe fn panel_product<V: Lanes>(
+    rows: usize,
+    panels: usize,
+    c: *mut V::Scalar,
+    c_panel: usize,
+    left: Left<V::Scalar>,
+    w: *const V::Scalar,
+    w_panel: usize,
+) {
+    // SAFETY: the caller promises that rows, panels and depth lie inside the buffers; where the lanes are AVX2's, the
+    // numbers are `f32` and the processor has it.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if const { V::IS_AVX2 } {
+            let left = Left {
+                start: left.start.cast::<f32>(),
+                group_stride: left.group_stride,
+                depth: left.depth,
+            };
+            return panel_product_avx2(rows, panels, c.cast(), c_panel, left, w.cast(), w_panel);
+        }
+        panel_product_in::<V>(rows, panels, c, c_panel, left, w, w_panel);
+    }
+}
+
+/// The register tiles of AVX2, compiled once for all kernels that use them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn panel_product_avx2(
+    rows: usize,
+    panels: usize,
+    c: *mut f32,
+    c_panel: usize,
+    left: Left<f32>,
+    w: *const f32,
+    w_panel: usize,
+) {
+    // SAFETY: as the caller's.
+    unsafe {
+        panel_product_in::<crate::simd::Avx2>(rows, panels, c, c_panel, left, w, w_panel);
+    }
+}
+
+#[inline(always)]
+unsafe fn panel_product_in<V: Lanes>(
     rows: usize,
     panels: usize,
     c: *mut V::Scalar,

@@ -17,6 +17,8 @@ pub trait Lanes: Copy {
     type Scalar: Scalar;
     /// Accumulators (of sixteen lanes each) that fit into the registers beside their operands.
     const ACCUMULATORS: usize;
+    /// Whether these are the lanes of AVX2, whose scalar is `f32`.
+    const IS_AVX2: bool = false;
 
     /// All lanes `x`.
     fn splat(x: Self::Scalar) -> Self;
@@ -234,6 +236,7 @@ mod avx2 {
         type Scalar = f32;
         // 6 accumulators of two registers each, 12 of 16: two hold the panel, one the broadcast.
         const ACCUMULATORS: usize = 6;
+        const IS_AVX2: bool = true;
 
         #[inline(always)]
         fn splat(x: f32) -> Self {
