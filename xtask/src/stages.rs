@@ -17,7 +17,10 @@ pub(crate) fn test() -> Result<()> {
     let mut stages = Stages::default();
     run_check(&mut stages)?;
     if has_nextest() {
-        stages.run("tests", cargo(["nextest", "run", "--workspace"]))?;
+        stages.run(
+            "tests",
+            cargo(["nextest", "run", "--workspace", "--no-fail-fast"]),
+        )?;
     } else {
         println!("cargo-nextest is not installed: using cargo test");
         stages.run("tests", cargo(["test", "--workspace", "--all-targets"]))?;

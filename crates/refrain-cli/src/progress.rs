@@ -15,6 +15,9 @@ const LINE_EVERY_S: f64 = 10.0;
 /// Seconds of training between two samples shown; the last one of a run is always shown.
 const SAMPLE_EVERY_S: f64 = 2.0;
 
+/// Seconds of training after which the rest is estimated, once, for those who see no bar.
+const ESTIMATE_AFTER_S: f64 = 2.0;
+
 /// Draws events.
 pub(crate) struct Progress {
     screen: Screen,
@@ -24,6 +27,9 @@ pub(crate) struct Progress {
     validation_nats: Option<f64>,
     last_line_s: f64,
     now_s: f64,
+    /// The first step seen and its time, until the rest has been estimated.
+    began: Option<(u64, f64)>,
+    estimated: bool,
     last_sample_s: Option<f64>,
     /// A sample not shown yet.
     held: Option<String>,
@@ -62,6 +68,8 @@ impl Progress {
             validation_nats,
             last_line_s: 0.0,
             now_s: 0.0,
+            began: None,
+            estimated: false,
             last_sample_s: None,
             held: None,
         }
@@ -146,6 +154,7 @@ impl Progress {
 
     fn step(&mut self, step: &Step) {
         self.now_s = step.elapsed_s;
+        self.estimate(step);
         let message = step_message(step, self.total_steps, self.validation_nats);
         match &self.screen {
             Screen::Bar(bar) => {
@@ -157,6 +166,23 @@ impl Progress {
                 self.line(&message);
             }
             Screen::Lines(_) | Screen::Silent => {}
+        }
+    }
+
+    /// Says once how long the rest will take, at the pace of the first steps.
+    fn estimate(&mut self, step: &Step) {
+        let (first, began_s) = *self.began.get_or_insert((step.step, step.elapsed_s));
+        let passed_s = step.elapsed_s - began_s;
+        if self.estimated || passed_s < ESTIMATE_AFTER_S {
+            return;
+        }
+        self.estimated = true;
+        if let Some(left) = self
+            .total_steps
+            .and_then(|total| total.checked_sub(step.step))
+        {
+            let left_s = passed_s / (step.step - first) as f64 * left as f64;
+            self.line(&format!("about {} to go", clock(left_s)));
         }
     }
 
@@ -387,6 +413,7 @@ mod tests {
     fn without_a_terminal_it_is_a_few_plain_lines() {
         insta::assert_snapshot!(drawn(Color::Never, false, &run()), @r#"
         lm: 91234 parameters, 57 symbols, 44161 tokens to learn from, 4907 held back; 100 steps, 43 a pass
+        about 15:31 to go
         step 2/100  loss 2.5000  eta 8:34  52.3k tokens/s
         step 2: validation 2.2500 nats, perplexity 9.4877  best
           | lorem

@@ -234,11 +234,12 @@ fn a_run_killed_anywhere_and_resumed_is_one_never_stopped() {
 #[cfg(unix)]
 fn signals_save_and_end_with_130() {
     let place = Place::new();
-    succeed(&mut place.train("whole", &["--steps=2000"]));
+    let flags = ["--steps=2000", "--save-every=200"];
+    succeed(&mut place.train("whole", &flags));
     for (signal, run) in [("-INT", "int"), ("-TERM", "term")] {
         let path = place.path(run);
         let mut child = place
-            .train(run, &["--steps=2000"])
+            .train(run, &flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
