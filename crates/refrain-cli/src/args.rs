@@ -128,11 +128,16 @@ pub(crate) struct SampleArgs {
     pub(crate) prompt: Option<String>,
 
     /// Tokens to draw.
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 500,
+        allow_negative_numbers = true
+    )]
     pub(crate) length: u64,
 
-    /// Below 1 more of the likely, above 1 more of the unlikely.
-    #[arg(long, value_name = "X", default_value_t = 0.8, value_parser = above_zero, allow_negative_numbers = true)]
+    /// Below 1 more of the likely, above 1 more of the unlikely; 0 is --greedy.
+    #[arg(long, value_name = "X", default_value_t = 0.8, value_parser = zero_or_more, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
 
     /// Draw among the N likeliest tokens only.
@@ -155,9 +160,9 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "TEXT", value_parser = not_empty, allow_hyphen_values = true)]
     pub(crate) stop: Option<String>,
 
-    /// Symbols of the prompt that the model does not know: refuse the prompt, or skip and count
-    /// them.
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnUnknown::Error)]
+    /// Symbols of the prompt that the model does not know: skip and count them, or refuse the
+    /// prompt.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnUnknown::Skip)]
     pub(crate) on_unknown: OnUnknown,
 
     /// Show each step's five best guesses with their probabilities, before the text.
@@ -311,6 +316,14 @@ where
     T: FromStr<Err = refrain::Error> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+fn zero_or_more(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number: &f64| *number >= 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected a number of 0 or more".into())
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {

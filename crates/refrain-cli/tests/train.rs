@@ -326,6 +326,61 @@ fn standard_input_is_kept_for_a_resume() {
 }
 
 #[test]
+fn a_run_can_be_moved_and_what_it_needs_is_not_thrown_away() {
+    let place = Place::new();
+    let run = place.path("piped");
+    let mut args = vec!["train", "lm", "-", "-o", run.to_str().unwrap()];
+    args.extend(small_but(&["--steps"]));
+    let piped = || {
+        let text = fs::File::open(place.path("text.txt")).unwrap();
+        let mut command = refrain(&args);
+        command.arg("--steps=20").stdin(text);
+        command
+    };
+    succeed(&mut piped());
+    let moved = place.path("moved");
+    fs::rename(&run, &moved).unwrap();
+    assert_eq!(
+        succeed(place.resume("moved").arg("--steps=30"))["steps"],
+        30
+    );
+    // Settings that the state was not made with, and a budget that is used up.
+    let config = fs::read_to_string(moved.join("config.toml")).unwrap();
+    fs::write(
+        moved.join("config.toml"),
+        config.replace("dropout = 0.2", "dropout = 0.3"),
+    )
+    .unwrap();
+    let (code, message, _) = fail(&mut place.resume("moved"));
+    assert!(code == 1 && message.contains("settings"), "{message}");
+    fs::write(moved.join("config.toml"), &config).unwrap();
+    let (code, message, _) = fail(place.resume("moved").arg("--steps=10"));
+    assert!(code == 1 && message.contains("30 steps"), "{message}");
+    // A state that is gone does not cost the model.
+    fs::remove_file(moved.join("state.safetensors")).unwrap();
+    let (code, message, _) = fail(&mut place.resume("moved"));
+    assert!(
+        code == 1 && message.contains("state.safetensors"),
+        "{message}"
+    );
+    assert!(moved.join("last.safetensors").exists());
+    // Data inside the folder that would be emptied.
+    let inside = moved.join("stdin.txt");
+    let mut args = vec![
+        "train",
+        "lm",
+        inside.to_str().unwrap(),
+        "-o",
+        moved.to_str().unwrap(),
+        "--overwrite",
+    ];
+    args.extend(SMALL);
+    let (code, message, _) = fail(&mut refrain(&args));
+    assert!(code == 1 && message.contains("stdin.txt"), "{message}");
+    assert!(inside.exists());
+}
+
+#[test]
 fn the_last_line_holds_what_the_contract_promises() {
     let place = Place::new();
     let packed = place.path("text.txt.zst");
@@ -409,7 +464,7 @@ fn what_cannot_be_trained_is_a_clear_error_and_leaves_nothing() {
 fn small_texts_are_learnt_from_with_smaller_choices_said_aloud() {
     let place = Place::new();
     for (name, text, note) in [
-        ("short.txt", "hello hello", "tokens: batch"),
+        ("short.txt", "hello hello", "`batch` is 1 instead of 32"),
         ("same.txt", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "one symbol"),
         ("two.txt", "ab", "too short for a validation part"),
     ] {

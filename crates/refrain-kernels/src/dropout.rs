@@ -111,6 +111,10 @@ pub(crate) fn dropout_of<T: Scalar>(
         (0.0..1.0).contains(&probability),
         "probability {probability}"
     );
+    assert!(
+        offsets.first() == Some(&0) && offsets.is_sorted(),
+        "offsets {offsets:?}"
+    );
     assert_eq!(offsets.last().copied(), Some(values.rows()), "rows");
     if probability == 0.0 {
         return;

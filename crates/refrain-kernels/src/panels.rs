@@ -9,6 +9,12 @@ pub const fn groups(columns: usize) -> usize {
     columns.div_ceil(GROUP)
 }
 
+/// `rows * groups` blocks; the sizes that kernels check must not wrap.
+fn count(rows: usize, groups: usize) -> usize {
+    rows.checked_mul(groups)
+        .unwrap_or_else(|| panic!("{rows} rows of {groups} groups"))
+}
+
 /// Sixteen neighbouring columns of one row, on a cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
@@ -64,7 +70,7 @@ impl<T: Scalar> Panels<T> {
     #[must_use]
     pub fn new(rows: usize, columns: usize) -> Self {
         Self {
-            blocks: vec![Block::ZERO; rows * groups(columns)],
+            blocks: vec![Block::ZERO; count(rows, groups(columns))],
             rows,
             columns,
         }
@@ -82,7 +88,8 @@ impl<T: Scalar> Panels<T> {
         if columns != self.columns {
             self.blocks.clear();
         }
-        self.blocks.resize(rows * groups(columns), Block::ZERO);
+        self.blocks
+            .resize(count(rows, groups(columns)), Block::ZERO);
         self.rows = rows;
         self.columns = columns;
         if !columns.is_multiple_of(GROUP) {
@@ -299,7 +306,7 @@ impl<T: Scalar> Packed<T> {
     /// Takes a size, all zeros; allocates only where it grows.
     pub fn reset(&mut self, panels: usize, depth: usize) {
         self.blocks.clear();
-        self.blocks.resize(panels * depth, Block::ZERO);
+        self.blocks.resize(count(panels, depth), Block::ZERO);
         self.panels = panels;
         self.depth = depth;
     }

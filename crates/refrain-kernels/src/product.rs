@@ -396,6 +396,15 @@ pub struct RowRun {
     pub rows: usize,
 }
 
+impl RowRun {
+    /// Whether it lies inside factors with so many rows.
+    fn fits(&self, a_rows: usize, b_rows: usize) -> bool {
+        let inside =
+            |first: usize, rows| first.checked_add(self.rows).is_some_and(|end| end <= rows);
+        (a_rows == usize::MAX || inside(self.a, a_rows)) && inside(self.b, b_rows)
+    }
+}
+
 struct GradientProduct<'a, T> {
     runs: &'a [RowRun],
     a: *const T,
@@ -563,10 +572,7 @@ pub(crate) fn gradient_product_of<T: Scalar>(
     let panels = slots.of(b.groups());
     assert_eq!((c.panels(), c.depth()), (panels, a.columns()), "gradient");
     for run in runs {
-        assert!(
-            run.a + run.rows <= a.rows() && run.b + run.rows <= b.rows(),
-            "{run:?}"
-        );
+        assert!(run.fits(a.rows(), b.rows()), "{run:?}");
     }
     let depth = c.depth();
     let result = Shared::new(c.blocks_mut());
@@ -637,7 +643,7 @@ pub(crate) fn column_sums_of<T: Scalar>(
 ) {
     assert_eq!(sums.len(), b.groups(), "sums");
     for run in runs {
-        assert!(run.b + run.rows <= b.rows(), "{run:?}");
+        assert!(run.fits(usize::MAX, b.rows()), "{run:?}");
     }
     let result = Shared::new(sums);
     let right = b.blocks();
@@ -711,7 +717,7 @@ pub(crate) fn sum_rows_by_index_of<T: Scalar>(
     assert_eq!(sums.groups(), panels, "sums");
     assert_eq!(index.len(), b.rows(), "index");
     for run in runs {
-        assert!(run.b + run.rows <= b.rows(), "{run:?}");
+        assert!(run.fits(usize::MAX, b.rows()), "{run:?}");
     }
     let sum_rows = sums.rows();
     assert!(

@@ -125,7 +125,10 @@ fn unknown_symbols_are_refused_or_counted() {
     let folder = tempfile::tempdir().unwrap();
     let model = model(folder.path());
     let args = ["sample", &model, "--prompt", "hexllo", "--length", "0"];
-    let error = json_error(&[&args[..], &["--json"]].concat(), 1);
+    let error = json_error(
+        &[&args[..], &["--json", "--on-unknown", "error"]].concat(),
+        1,
+    );
     let message = error["message"].as_str().unwrap();
     assert!(
         message.starts_with("`x` (U+0078) is not in the model's vocabulary"),
@@ -138,7 +141,7 @@ fn unknown_symbols_are_refused_or_counted() {
             .contains("--on-unknown skip"),
         "{error}"
     );
-    let skip = [&args[..], &["--on-unknown", "skip", "--seed", "5"]].concat();
+    let skip = [&args[..], &["--seed", "5"]].concat();
     assert_snapshot!(show(refrain(&skip)), @r#"
     exit: 0
     --- stdout

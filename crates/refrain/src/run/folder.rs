@@ -55,7 +55,8 @@ impl RunFolder {
             })?;
             for entry in entries.flatten() {
                 let name = entry.file_name();
-                if !is_ours(&name.to_string_lossy()) {
+                let name_text = name.to_string_lossy();
+                if !is_leaving(&name_text) && !(overwrite && is_ours(&name_text)) {
                     return wrong(
                         &format!(
                             "it exists and holds `{}`, which is not of a run",
@@ -221,6 +222,11 @@ fn is_temporary(name: &str) -> bool {
 }
 
 /// Whether a file may stand in a folder in which no run has begun: what one that was killed early leaves.
+fn is_leaving(name: &str) -> bool {
+    is_temporary(name) || [LOCK, STDIN].contains(&name)
+}
+
+/// Whether a file is one of a run.
 fn is_ours(name: &str) -> bool {
     is_temporary(name) || [LOCK, STATE, METRICS, LAST, BEST, REPORT, STDIN].contains(&name)
 }
@@ -273,6 +279,12 @@ mod tests {
             let error = RunFolder::create(&stranger, overwrite).unwrap_err();
             assert!(error.to_string().contains("a.png"), "{error}");
         }
+        // Without `config.toml` a model may be all that is left of a run: it is not thrown away unasked.
+        fs::remove_file(stranger.join("a.png")).unwrap();
+        fs::write(stranger.join(BEST), "").unwrap();
+        let error = RunFolder::create(&stranger, false).unwrap_err();
+        assert!(error.to_string().contains(BEST), "{error}");
+        RunFolder::create(&stranger, true).unwrap();
         let file = temporary.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(RunFolder::create(&file, true).is_err());

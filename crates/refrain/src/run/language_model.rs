@@ -15,12 +15,17 @@ use crate::data::{LmData, Split, Text, TextOptions, demo, source};
 use crate::error::{Error, Result};
 use crate::models::LanguageModel;
 use crate::nn::Parameters as _;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Schedule};
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{
     Carried, ChunkPlan, LanguageModelData, LanguageModelTask, Outcome, Progress, Purpose, Recorder,
     Score, Surroundings, Task, Trainer, keyed_rng,
 };
+
+/// Memory of the process before it trains.
+const PROCESS_BYTES: f64 = 16e6;
+/// A token's number, and its text while the data is read.
+const BYTES_PER_TOKEN: f64 = 6.0;
 
 /// What a run is given from outside.
 #[derive(Default)]
@@ -118,20 +123,17 @@ impl LanguageModelRun {
         mut given: Given<'_>,
     ) -> Result<Self> {
         RunFolder::check_new(output, overwrite)?;
+        check_outside(&config, output)?;
         let (data, stdin) = read_data(&config, &mut given)?;
-        let prepared = Prepared::new(&config, data, given.available_bytes)?;
+        let mut prepared = Prepared::new(&config, data, given.available_bytes)?;
         let folder = RunFolder::create(output, overwrite)?;
         if let Some(bytes) = stdin {
+            // All of the text, whatever other files were named: `-` now stands for this copy.
             write_atomic(&folder.stdin(), &bytes)?;
-            let path = folder.stdin();
-            let path = std::path::absolute(&path).map_err(|source| Error::Io {
-                action: "find the folder of",
-                path,
-                source,
-            })?;
-            config.data = vec![path];
+            config.data = vec!["-".into()];
         }
         config.choose_intervals(prepared.plan.steps_per_epoch());
+        prepared.shorten_warmup(&mut config);
         folder.write_config(&config.to_toml())?;
         let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
         let model = LanguageModel::new(&config.model, prepared.data.vocabulary.len(), &mut rng);
@@ -151,10 +153,25 @@ impl LanguageModelRun {
         let folder = RunFolder::open(path)?;
         let old = Settings::read(&folder.config())?;
         let config = changes.or(old.clone()).resolve()?;
+        if config.data.iter().any(|path| path.as_os_str() == "-") {
+            let path = folder.stdin();
+            let file = std::fs::File::open(&path).map_err(|source| Error::Io {
+                action: "read",
+                path,
+                source,
+            })?;
+            given.stdin = Some(Box::new(file));
+        }
         let (data, _) = read_data(&config, &mut given)?;
         let prepared = Prepared::new(&config, data, given.available_bytes)?;
         let model = if folder.state().exists() {
             LanguageModel::zeros(&config.model, prepared.data.vocabulary.len())
+        } else if folder.last().exists() || folder.best().exists() {
+            return Err(Error::Run {
+                path: folder.path().to_owned(),
+                problem: "its `state.safetensors` is missing, but it holds a model".into(),
+                hint: "put the file back; without it the run can only be begun anew, with `--overwrite`".into(),
+            });
         } else {
             // Killed between the settings and the first state: nothing has been learnt yet.
             let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
@@ -164,6 +181,7 @@ impl LanguageModelRun {
         if run.folder.state().exists() {
             run.read_state()?;
         }
+        run.check_budget()?;
         let toml = run.config.to_toml();
         if old.resolve().ok().as_ref() != Some(&run.config) {
             run.folder.write_config(&toml)?;
@@ -225,6 +243,12 @@ impl LanguageModelRun {
             ..self.task.start()
         };
         let log = MetricsLog::open_at(self.folder.metrics(), self.progress.step)?;
+        if log.last_step().unwrap_or(0) != self.progress.step {
+            self.notes.push(format!(
+                "`metrics.jsonl` does not reach step {}: a part of the history is lost",
+                self.progress.step
+            ));
+        }
         let mut recorder = Files {
             folder: &self.folder,
             config: &self.config,
@@ -317,12 +341,29 @@ impl LanguageModelRun {
         )
     }
 
+    /// Refuses a budget that is used up already and more.
+    fn check_budget(&self) -> Result<()> {
+        let config = self.config.train_config(self.task.steps_per_epoch());
+        match config.budget.total_steps(self.task.steps_per_epoch()) {
+            Some(total) if total < self.progress.step => Err(Error::Run {
+                path: self.folder.path().to_owned(),
+                problem: format!(
+                    "it has taken {} steps, more than a budget of {total}",
+                    self.progress.step
+                ),
+                hint: "give a larger `--steps` or `--epochs`".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn write_state(&self) -> Result<()> {
         write_state(
             &self.folder,
             &self.task,
             &self.optimizer,
             &self.progress,
+            &self.config,
             &self.data_sha256,
         )
     }
@@ -340,6 +381,13 @@ impl LanguageModelRun {
                 path: self.folder.path().to_owned(),
                 problem: "the data is not what it was when the run began".into(),
                 hint: "put the old files back, or begin a new run".into(),
+            });
+        }
+        if metadata.get("settings") != Some(&lasting_settings(&self.config)) {
+            return Err(Error::Run {
+                path: self.folder.path().to_owned(),
+                problem: "the settings are not what they were when the run began".into(),
+                hint: "put the old `config.toml` back; `--steps`, `--epochs` and `--minutes` may change, all else is a new run".into(),
             });
         }
         let progress = metadata.get("progress").cloned().unwrap_or_default();
@@ -398,20 +446,24 @@ impl Prepared {
         )?;
         let mut notes = data_notes(&data);
         if let Some(shrunk) = shrunk {
-            let (batch, seq_len) = (shrunk.batch, shrunk.seq_len);
+            let smaller: Vec<String> = [("batch", shrunk.batch), ("bptt", shrunk.seq_len)]
+                .iter()
+                .filter(|(_, (asked, used))| asked != used)
+                .map(|(name, (asked, used))| format!("`{name}` is {used} instead of {asked}"))
+                .collect();
             notes.push(format!(
-                "the training part has only {} tokens: batch {} instead of {}, chunks of {} steps instead of {}",
+                "the training part has only {} tokens: {}",
                 data.train.len(),
-                batch.1,
-                batch.0,
-                seq_len.1,
-                seq_len.0
+                smaller.join(", ")
             ));
         }
         let vocab_size = data.vocabulary.len();
         let estimate = config
             .model
             .memory_estimate(vocab_size, plan.batch(), plan.seq_len());
+        // Beside it the process itself, the tokens (and the text, while it is read), and what the allocator leaves between.
+        let tokens = data.train.len() + data.validation.len() + data.test.len();
+        let estimate = PROCESS_BYTES + BYTES_PER_TOKEN * tokens as f64 + 1.1 * estimate;
         let memory_bytes = estimate.min(u64::MAX as f64) as u64;
         if let Some(available_bytes) = available_bytes
             && memory_bytes > available_bytes
@@ -437,6 +489,25 @@ impl Prepared {
         })
     }
 
+    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A constant schedule does not
+    /// know the length of the run, so that a run made longer later is one that was long from the start.)
+    fn shorten_warmup(&mut self, config: &mut Resolved) {
+        if config.optimizer.schedule == Schedule::Constant {
+            return;
+        }
+        let Some(total) = config.budget.total_steps(self.plan.steps_per_epoch()) else {
+            return;
+        };
+        let most = total / 10;
+        let asked = config.optimizer.warmup_steps;
+        if asked > most {
+            config.optimizer.warmup_steps = most;
+            self.notes.push(format!(
+                "a run of {total} steps: `warmup-steps` is {most} instead of {asked}"
+            ));
+        }
+    }
+
     fn into_run(
         self,
         folder: RunFolder,
@@ -456,6 +527,46 @@ impl Prepared {
             memory_bytes: self.memory_bytes,
         }
     }
+}
+
+/// Refuses data in the run folder itself, which beginning a run empties.
+fn check_outside(config: &Resolved, output: &Path) -> Result<()> {
+    let Ok(folder) = output.canonicalize() else {
+        return Ok(());
+    };
+    let parts = [&config.validation, &config.test]
+        .into_iter()
+        .filter_map(|part| match part {
+            crate::data::Portion::File(path) => Some(path),
+            _ => None,
+        });
+    for path in config.data.iter().chain(parts) {
+        if path
+            .canonicalize()
+            .is_ok_and(|path| path.starts_with(&folder))
+        {
+            return Err(Error::Run {
+                path: output.to_owned(),
+                problem: format!("`{}` lies in it, and a new run empties it", path.display()),
+                hint: "move the data out of the folder, or name another folder".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The settings that a resume may not change; where the data lies is no setting, what it holds is checked by its hash.
+fn lasting_settings(config: &Resolved) -> Value {
+    let settings = Settings {
+        data: None,
+        validation: None,
+        test: None,
+        steps: None,
+        epochs: None,
+        minutes: None,
+        ..config.to_settings()
+    };
+    json!(settings)
 }
 
 /// What reading and splitting the data did that a user should know.
@@ -526,11 +637,15 @@ fn write_state(
     task: &dyn Task,
     optimizer: &Optimizer<f32>,
     progress: &Progress,
+    config: &Resolved,
     data_sha256: &str,
 ) -> Result<()> {
-    let mut state = ContainerBuilder::new(
-        json!({"kind": "state", "progress": progress, "data_sha256": data_sha256}),
-    );
+    let mut state = ContainerBuilder::new(json!({
+        "kind": "state",
+        "progress": progress,
+        "settings": lasting_settings(config),
+        "data_sha256": data_sha256,
+    }));
     let mut parameters = Vec::new();
     task.parameters()
         .visit(&mut |parameter| parameters.push(parameter));
@@ -606,6 +721,13 @@ impl Recorder<LanguageModelTask> for Files<'_> {
         // The state last: whatever it says has happened must stand in the other files.
         self.log.sync()?;
         self.write_model(&self.folder.last(), task.model(), progress)?;
-        write_state(self.folder, task, optimizer, progress, self.data_sha256)
+        write_state(
+            self.folder,
+            task,
+            optimizer,
+            progress,
+            self.config,
+            self.data_sha256,
+        )
     }
 }

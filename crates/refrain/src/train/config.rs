@@ -11,6 +11,18 @@ pub enum Budget {
     Minutes(f64),
 }
 
+impl Budget {
+    /// Steps in all, where the clock does not decide.
+    #[must_use]
+    pub fn total_steps(self, steps_per_epoch: u64) -> Option<u64> {
+        match self {
+            Self::Steps(steps) => Some(steps),
+            Self::Epochs(epochs) => Some(((epochs * steps_per_epoch as f64).ceil() as u64).max(1)),
+            Self::Minutes(_) => None,
+        }
+    }
+}
+
 /// Settings of the training loop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {

@@ -33,7 +33,6 @@ pub struct LanguageModelTask {
     plan: ChunkPlan,
     seed: u64,
     space: LanguageModelSpace<f32>,
-    eval_space: LanguageModelSpace<f32>,
     state: StackState<f32>,
     /// The state before the last step.
     previous: StackState<f32>,
@@ -59,7 +58,6 @@ impl LanguageModelTask {
             plan,
             seed,
             space: LanguageModelSpace::default(),
-            eval_space: LanguageModelSpace::default(),
             inputs: Vec::new(),
             targets: Vec::new(),
         }
@@ -91,7 +89,7 @@ impl LanguageModelTask {
         let stream = pairs / batch;
         let Self {
             model,
-            eval_space: space,
+            space,
             inputs,
             targets,
             ..

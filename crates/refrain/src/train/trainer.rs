@@ -90,13 +90,7 @@ impl<'a> Trainer<'a> {
     /// Steps planned in all, where the clock does not decide.
     #[must_use]
     pub fn total_steps(&self, steps_per_epoch: u64) -> Option<u64> {
-        match self.config.budget {
-            Budget::Steps(steps) => Some(steps),
-            Budget::Epochs(epochs) => {
-                Some(((epochs * steps_per_epoch as f64).ceil() as u64).max(1))
-            }
-            Budget::Minutes(_) => None,
-        }
+        self.config.budget.total_steps(steps_per_epoch)
     }
 
     /// Trains until the budget is used up, validation has not improved for `patience` scores, or `surroundings.stop` says so;
@@ -195,12 +189,14 @@ impl<'a> Trainer<'a> {
             }))?;
 
             let last = self.finished(progress, total_steps).is_some();
+            let mut best = false;
             if last || step.is_multiple_of(self.config.eval_every) {
-                self.score(task, progress, recorder)?;
+                best = self.score(task, progress, recorder)?;
                 progress.elapsed_s = elapsed();
             }
             saved = None;
-            if step.is_multiple_of(self.config.save_every) {
+            // A new best is followed by its state, so that the two tell of the same run.
+            if best || step.is_multiple_of(self.config.save_every) {
                 self.save(task, optimizer, progress, recorder)?;
                 saved = Some(step);
                 progress.elapsed_s = elapsed();
@@ -231,12 +227,14 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// Scores the validation part and draws a sample; whether the score is the best so far.
     fn score<K: Task>(
         &self,
         task: &mut K,
         progress: &mut Progress,
         recorder: &mut dyn Recorder<K>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut is_best = false;
         if let Some(Score { loss_nats, metrics }) = task.validate(self.compute) {
             // A loss that is not a number is never the best.
             let best = loss_nats.is_finite()
@@ -253,7 +251,11 @@ impl<'a> Trainer<'a> {
                 elapsed_s,
             };
             progress.validation = Some(validation.clone());
+            is_best = best;
             if best {
+                if let Some(layer) = non_finite_weight(task) {
+                    return Err(self.non_finite("update", progress.step, layer));
+                }
                 progress.without_best = 0;
                 progress.best = Some(validation.clone());
                 recorder.save_best(task, progress)?;
@@ -268,7 +270,7 @@ impl<'a> Trainer<'a> {
                 text,
             }))?;
         }
-        Ok(())
+        Ok(is_best)
     }
 
     /// Saves the state, unless the last update took a weight out of the numbers: the save before it is worth more.
@@ -295,7 +297,7 @@ impl<'a> Trainer<'a> {
             step,
             layer,
             hint: format!(
-                "a state from before this step is saved; train again with a lower `--learning-rate` (it was {}) or a lower `--clip-norm` (it was {})",
+                "what was learnt before this step is kept; begin a new run with a lower `--learning-rate` (it was {}) or a lower `--clip-norm` (it was {}); `--recipe RUN/config.toml` takes over the other settings",
                 self.config.optimizer.learning_rate,
                 self.config
                     .optimizer
