@@ -56,7 +56,8 @@ impl RunFolder {
             for entry in entries.flatten() {
                 let name = entry.file_name();
                 let name_text = name.to_string_lossy();
-                if !is_leaving(&name_text) && !(overwrite && is_ours(&name_text)) {
+                let known = if overwrite { is_ours } else { is_leaving };
+                if !known(&name_text) {
                     return wrong(
                         &format!(
                             "it exists and holds `{}`, which is not of a run",
