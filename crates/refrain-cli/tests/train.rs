@@ -489,6 +489,32 @@ fn small_texts_are_learnt_from_with_smaller_choices_said_aloud() {
 }
 
 #[test]
+fn a_short_text_gets_more_passes_unless_the_budget_is_given() {
+    let place = Place::new();
+    let file = place.write(
+        "poem.txt",
+        "so much depends upon a red wheel barrow\n"
+            .repeat(10)
+            .as_bytes(),
+    );
+    let run = place.path("poem");
+    let small = ["--hidden-size=8", "--num-layers=1", "--json"];
+    let args = [
+        "train",
+        "lm",
+        &file,
+        "-o",
+        run.to_str().unwrap(),
+        "--overwrite",
+    ];
+    let end = succeed(refrain(&args).args(small));
+    assert_eq!(end["steps"], 1000);
+    assert!(end["notes"].to_string().contains("`epochs` is"), "{end}");
+    let end = succeed(refrain(&args).args(small).arg("--epochs=2"));
+    assert!(end["steps"].as_u64().unwrap() < 20, "{end}");
+}
+
+#[test]
 fn a_run_folder_is_guarded() {
     let place = Place::new();
     succeed(&mut place.train("run", &["--steps=10"]));

@@ -21,7 +21,7 @@
 //!
 //! fn learn_and_write(text: &Path, folder: &Path) -> refrain::Result<String> {
 //!     let settings = Settings { data: Some(vec![text.into()]), epochs: Some(3.0), ..Settings::default() };
-//!     let mut run = LanguageModelRun::begin(settings.resolve()?, folder, false, Given::default())?;
+//!     let mut run = LanguageModelRun::begin(settings, folder, false, Given::default())?;
 //!     let (compute, start) = (Compute::new(Isa::detect(), 2), Instant::now());
 //!     let clock = || start.elapsed().as_secs_f64();
 //!     let surroundings = Surroundings { clock: &clock, stop: &|| false };

@@ -34,13 +34,14 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
     let mut run = match (&args.resume, &args.output) {
         (Some(path), _) => LanguageModelRun::resume(path, args.flags(None), given)?,
         (None, Some(output)) => {
-            let config = args.settings(context.seed)?.resolve()?;
+            let settings = args.settings(context.seed)?;
+            let run = LanguageModelRun::begin(settings, output, args.overwrite, given)?;
             if args.recipe() == Recipe::Demo {
                 context.notice(
                     "no data was given: learning from the built-in text (Cicero, De finibus), by its demo recipe",
                 );
             }
-            LanguageModelRun::begin(config, output, args.overwrite, given)?
+            run
         }
         (None, None) => return Err(usage("no run folder was given", "add `-o RUN`")),
     };

@@ -18,14 +18,17 @@ use crate::nn::Parameters as _;
 use crate::optim::{Optimizer, Schedule};
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{
-    Carried, ChunkPlan, LanguageModelData, LanguageModelTask, Outcome, Progress, Purpose, Recorder,
-    Score, Surroundings, Task, Trainer, keyed_rng,
+    Budget, Carried, ChunkPlan, LanguageModelData, LanguageModelTask, Outcome, Progress, Purpose,
+    Recorder, Score, Surroundings, Task, Trainer, keyed_rng,
 };
 
 /// Memory of the process before it trains.
 const PROCESS_BYTES: f64 = 16e6;
 /// A token's number, and its text while the data is read.
 const BYTES_PER_TOKEN: f64 = 6.0;
+
+/// The fewest steps of a run whose budget was not given: ten passes over a short text would teach little.
+const LEAST_STEPS: u64 = 1000;
 
 /// What a run is given from outside.
 #[derive(Default)]
@@ -117,11 +120,13 @@ impl LanguageModelRun {
     /// Whatever is wrong with the data ([`Error::Data`], [`Error::Unusable`], …), [`Error::Memory`] before anything large is
     /// allocated, [`Error::Run`] if the folder cannot be used, [`Error::Io`].
     pub fn begin(
-        mut config: Resolved,
+        settings: Settings,
         output: &Path,
         overwrite: bool,
         mut given: Given<'_>,
     ) -> Result<Self> {
+        let open_budget = !settings.has_budget();
+        let mut config = settings.resolve()?;
         RunFolder::check_new(output, overwrite)?;
         check_outside(&config, output)?;
         let (data, stdin) = read_data(&config, &mut given)?;
@@ -133,6 +138,9 @@ impl LanguageModelRun {
             config.data = vec!["-".into()];
         }
         config.choose_intervals(prepared.plan.steps_per_epoch());
+        if open_budget {
+            prepared.lengthen_budget(&mut config);
+        }
         prepared.shorten_warmup(&mut config);
         folder.write_config(&config.to_toml())?;
         let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
@@ -487,6 +495,25 @@ impl Prepared {
             notes,
             memory_bytes,
         })
+    }
+
+    /// More passes over a short text, where nobody said how many.
+    fn lengthen_budget(&mut self, config: &mut Resolved) {
+        let steps_per_epoch = self.plan.steps_per_epoch();
+        let least = LEAST_STEPS.div_ceil(steps_per_epoch) as f64;
+        if let Budget::Epochs(epochs) = config.budget
+            && epochs < least
+        {
+            config.budget = Budget::Epochs(least);
+            let steps = if steps_per_epoch == 1 {
+                "step"
+            } else {
+                "steps"
+            };
+            self.notes.push(format!(
+                "a pass over the training part is only {steps_per_epoch} {steps}: `epochs` is {least} instead of {epochs}"
+            ));
+        }
     }
 
     /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A constant schedule does not

@@ -173,7 +173,9 @@ impl Settings {
         self.merge(lower)
     }
 
-    fn has_budget(&self) -> bool {
+    /// Whether steps, epochs or minutes are given.
+    #[must_use]
+    pub fn has_budget(&self) -> bool {
         self.steps.is_some() || self.epochs.is_some() || self.minutes.is_some()
     }
 
