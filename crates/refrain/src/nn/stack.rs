@@ -1,4 +1,4 @@
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use rand::Rng;
 use refrain_kernels::{Compute, DropoutKey, GruCell, LstmCell, Panels, RnnCell, Scalar, dropout};
 
@@ -400,6 +400,56 @@ impl<T: Scalar> Stack<T> {
         );
         let output = array_of(pass.space.hidden(self.layers.len() - 1), batch);
         Ok((output, pass))
+    }
+
+    /// One step for every row of a batch; the states are read and replaced. The same numbers as that step of
+    /// [`Stack::forward_array`] over a whole sequence, bit for bit.
+    ///
+    /// # Shapes
+    /// `x`: `(batch, input_size)`; the output, the highest layer's new hidden state: `(batch, hidden_size)`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes do not fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::{Array3, s};
+    /// use rand::SeedableRng;
+    /// use rand_chacha::ChaCha12Rng;
+    /// use refrain::nn::{CellKind, Init, Nonlinearity, Stack, StackConfig};
+    /// use refrain::{Compute, Isa};
+    ///
+    /// let config = StackConfig {
+    ///     cell: CellKind::Gru,
+    ///     nonlinearity: Nonlinearity::Tanh,
+    ///     input_size: 3,
+    ///     hidden_size: 20,
+    ///     num_layers: 2,
+    ///     dropout: 0.0,
+    ///     init: Init::Orthogonal,
+    ///     forget_bias: None,
+    /// };
+    /// let mut stack = Stack::<f32>::zeros(&config, "rnn");
+    /// stack.initialise(&config, &mut ChaCha12Rng::seed_from_u64(1));
+    /// let compute = Compute::single(Isa::detect());
+    /// let x = Array3::from_shape_fn((4, 2, 3), |(t, b, k)| (t + 2 * b) as f32 - k as f32);
+    /// let (whole, _) = stack.forward_array(&compute, x.view(), &mut stack.zero_state(2))?;
+    /// let mut state = stack.zero_state(2);
+    /// for t in 0..4 {
+    ///     let h = stack.step(&compute, x.slice(s![t, .., ..]), &mut state)?;
+    ///     assert_eq!(h, whole.slice(s![t, .., ..]));
+    /// }
+    /// # Ok::<(), refrain::Error>(())
+    /// ```
+    pub fn step(
+        &self,
+        compute: &Compute,
+        x: ArrayView2<'_, T>,
+        state: &mut StackState<T>,
+    ) -> Result<Array2<T>> {
+        let (output, _) = self.forward_array(compute, x.insert_axis(Axis(0)), state)?;
+        Ok(output.index_axis_move(Axis(0), 0))
     }
 
     /// Carries gradients back through [`Stack::forward_array`]; those of the parameters go into their `grad`.
