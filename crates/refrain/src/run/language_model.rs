@@ -345,6 +345,7 @@ impl LanguageModelRun {
                 events: &events,
                 summary: figures,
                 notes: self.notes.clone(),
+                ..super::report::Report::default()
             },
         )
     }
