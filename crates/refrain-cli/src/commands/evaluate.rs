@@ -1,5 +1,10 @@
 //! `refrain evaluate`.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "evaluation of classifiers is to print it")
+)]
+mod classes;
 mod score;
 
 use std::io::{IsTerminal as _, Write as _};
