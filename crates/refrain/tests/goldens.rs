@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::Array3;
-use refrain::models::{LanguageModel, LanguageModelConfig, LanguageModelSpace, TokenBatch};
+use refrain::models::{LanguageModel, LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::{
     CellKind, Init, Linear, Nonlinearity, PackedLinear, Parameters, SoftmaxCrossEntropy, Stack,
     StackConfig, StackState, Steps,
@@ -360,7 +360,7 @@ fn chunk_of(tokens: &[i64], step: usize, offset: usize) -> Vec<u32> {
 fn check_training<T: Scalar + Into<f64>>(name: &str, tolerance: Tolerance) {
     let (golden, tensors) = golden(&format!("language_model_{name}"));
     let tie_weights = name == "tied";
-    let config = LanguageModelConfig {
+    let config = ModelConfig {
         cell: name.parse().unwrap_or(CellKind::Lstm),
         nonlinearity: Nonlinearity::Tanh,
         hidden_size: LM_HIDDEN,

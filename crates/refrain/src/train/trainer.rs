@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 /// Who keeps what a run produces. Everything is called in the order in which it happens.
-pub trait Recorder<K: Task> {
+pub trait Recorder<K: Task + ?Sized> {
     /// Something happened.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first, unless its own
     /// update made a weight infinite; such a state is never saved. Whatever the recorder returns.
-    pub fn run<K: Task>(
+    pub fn run<K: Task + ?Sized>(
         &self,
         task: &mut K,
         optimizer: &mut Optimizer<f32>,
@@ -228,7 +228,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Scores the validation part and draws a sample; whether the score is the best so far.
-    fn score<K: Task>(
+    fn score<K: Task + ?Sized>(
         &self,
         task: &mut K,
         progress: &mut Progress,
@@ -274,7 +274,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Saves the state, unless the last update took a weight out of the numbers: the save before it is worth more.
-    fn save<K: Task>(
+    fn save<K: Task + ?Sized>(
         &self,
         task: &K,
         optimizer: &Optimizer<f32>,
@@ -309,7 +309,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// The first parameter with a weight that is not finite.
-fn non_finite_weight(task: &dyn Task) -> Option<String> {
+fn non_finite_weight<K: Task + ?Sized>(task: &K) -> Option<String> {
     let mut name = None;
     task.parameters().visit(&mut |parameter| {
         if name.is_none() && !all_finite(&parameter.value) {
@@ -320,7 +320,7 @@ fn non_finite_weight(task: &dyn Task) -> Option<String> {
 }
 
 /// The first parameter on the way of the backward pass, from the last visited to the first, whose gradient is not finite.
-fn non_finite_gradient(task: &dyn Task) -> Option<String> {
+fn non_finite_gradient<K: Task + ?Sized>(task: &K) -> Option<String> {
     let mut name = None;
     task.parameters().visit(&mut |parameter| {
         if !all_finite(&parameter.grad) {

@@ -1,7 +1,7 @@
 //! One answer on every machine: threads and instruction sets change no bit of a training run.
 
 use proptest::prelude::*;
-use refrain::models::{LanguageModelConfig, LanguageModelSpace, TokenBatch};
+use refrain::models::{LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::CellKind;
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain_kernels::{Compute, DropoutKey};
@@ -16,7 +16,7 @@ const OPTIMIZERS: [OptimizerKind; 3] = [
 
 #[derive(Clone, Debug)]
 struct Recipe {
-    config: LanguageModelConfig,
+    config: ModelConfig,
     optimizer: OptimizerKind,
     vocab_size: usize,
     batch: usize,
@@ -111,7 +111,7 @@ fn threads_and_instruction_sets_change_no_bit_of_a_large_model() {
     for (cell, optimizer) in CELLS.into_iter().zip(OPTIMIZERS) {
         let lstm = cell == CellKind::Lstm;
         let recipe = Recipe {
-            config: LanguageModelConfig {
+            config: ModelConfig {
                 dropout: 0.3,
                 embedding_size: if lstm { 160 } else { 24 },
                 tie_weights: lstm,
@@ -140,7 +140,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         check(&Recipe {
-            config: LanguageModelConfig {
+            config: ModelConfig {
                 dropout: 0.3,
                 embedding_size: if tie_weights { hidden_size } else { embedding_size },
                 tie_weights,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use refrain::data::Vocabulary;
-use refrain::models::{LanguageModelConfig, LanguageModelSpace, TokenBatch};
+use refrain::models::{LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::{CellKind, Nonlinearity};
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain::train::events::Event;
@@ -25,11 +25,11 @@ fn a_small_model_of_every_cell_overfits_one_batch() {
     const STEPS: u64 = 250;
     let (batch, seq_len, vocab_size) = (4, 16, 12);
     let mut configs = CELLS.map(|cell| plain(cell, 32, 1)).to_vec();
-    configs.push(LanguageModelConfig {
+    configs.push(ModelConfig {
         nonlinearity: Nonlinearity::Relu,
         ..plain(CellKind::Rnn, 32, 1)
     });
-    configs.push(LanguageModelConfig {
+    configs.push(ModelConfig {
         tie_weights: true,
         embedding_size: 32,
         ..plain(CellKind::Lstm, 32, 2)
@@ -141,7 +141,7 @@ impl Recorder<LanguageModelTask> for Memory {
 
 #[derive(Clone, Debug)]
 struct Setup {
-    model: LanguageModelConfig,
+    model: ModelConfig,
     train: TrainConfig,
 }
 
@@ -150,7 +150,7 @@ const SEED: u64 = 11;
 
 fn setup(cell: CellKind, carry_state: bool) -> Setup {
     Setup {
-        model: LanguageModelConfig {
+        model: ModelConfig {
             dropout: 0.25,
             ..plain(cell, 12, 2)
         },
