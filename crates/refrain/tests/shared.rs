@@ -41,6 +41,7 @@ fn a_small_model_learns_shakespeare() -> refrain::Result<()> {
         vocabulary: data.vocabulary,
         train: data.train,
         validation: data.validation[..20_000].to_vec(),
+        test: Vec::new(),
     };
     let mut task = LanguageModelTask::new(model, data, plan, 0);
     let compute = Compute::new(Isa::detect(), 2);

@@ -58,6 +58,7 @@ fn digest(compute: &Compute, cell: CellKind) -> String {
         vocabulary: data.vocabulary,
         train: data.train,
         validation: data.validation,
+        test: Vec::new(),
     };
     let mut task = LanguageModelTask::new(model, data, plan, SEED);
     for step in 0..STEPS {

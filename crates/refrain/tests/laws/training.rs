@@ -187,6 +187,7 @@ impl Run {
         let data = LanguageModelData {
             train: random_tokens(150, vocabulary.len(), rng),
             validation: random_tokens(40, vocabulary.len(), rng),
+            test: Vec::new(),
             vocabulary,
         };
         let TrainConfig {
