@@ -45,6 +45,7 @@ pub mod checkpoint;
 pub mod data;
 mod error;
 pub mod generate;
+pub mod metrics;
 pub mod models;
 mod names;
 pub mod nn;
