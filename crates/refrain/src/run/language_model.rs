@@ -15,7 +15,7 @@ use crate::data::{LmData, Split, Text, TextOptions, demo, source};
 use crate::error::{Error, Result};
 use crate::models::LanguageModel;
 use crate::nn::Parameters as _;
-use crate::optim::{Optimizer, Schedule};
+use crate::optim::Optimizer;
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{
     Budget, Carried, ChunkPlan, LanguageModelData, LanguageModelTask, Outcome, Progress, Purpose,
@@ -516,10 +516,10 @@ impl Prepared {
         }
     }
 
-    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A constant schedule does not
-    /// know the length of the run, so that a run made longer later is one that was long from the start.)
+    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A schedule that does not
+    /// know the length of the run is left alone, so that a run made longer later is one that was long from the start.)
     fn shorten_warmup(&mut self, config: &mut Resolved) {
-        if config.optimizer.schedule == Schedule::Constant {
+        if !config.optimizer.schedule.follows_the_budget() {
             return;
         }
         let Some(total) = config.budget.total_steps(self.plan.steps_per_epoch()) else {
