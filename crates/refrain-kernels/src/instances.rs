@@ -9,7 +9,7 @@ use crate::dropout::DropoutKey;
 use crate::panels::{Block, Packed, Panels};
 use crate::product::{RowRun, Slots};
 use crate::recurrent::{Backward, Forward};
-use crate::update::{AdamStep, SgdStep};
+use crate::update::{AdamStep, RootStep, SgdStep};
 use crate::{dropout, elementwise, product, recurrent, softmax, update};
 
 /// Each method is documented as the public function of its name.
@@ -67,6 +67,13 @@ pub trait Instances: Sized {
         gradient: &[Self],
         velocity: &mut [Self],
     );
+    fn root(
+        compute: &Compute,
+        step: RootStep,
+        weight: &mut [Self],
+        gradient: &[Self],
+        squares: &mut [Self],
+    );
     fn sum_of_squares(compute: &Compute, values: &[Self]) -> f64;
     fn scale(compute: &Compute, values: &mut [Self], factor: Self);
     fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, Self>);
@@ -106,6 +113,10 @@ macro_rules! instances {
 
             fn sgd(compute: &Compute, step: SgdStep, weight: &mut [$type], gradient: &[$type], velocity: &mut [$type]) {
                 update::sgd_of(compute, step, weight, gradient, velocity)
+            }
+
+            fn root(compute: &Compute, step: RootStep, weight: &mut [$type], gradient: &[$type], squares: &mut [$type]) {
+                update::root_of(compute, step, weight, gradient, squares)
             }
 
             fn sum_of_squares(compute: &Compute, values: &[$type]) -> f64 {

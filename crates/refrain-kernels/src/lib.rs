@@ -30,4 +30,4 @@ pub use recurrent::{Backward, Forward, Input, backward, forward};
 pub use scalar::Scalar;
 pub use simd::{Isa, IsaError, Lanes};
 pub use softmax::softmax_cross_entropy;
-pub use update::{AdamStep, SgdStep, adam, sgd};
+pub use update::{AdamStep, RootStep, SgdStep, adam, root, sgd};

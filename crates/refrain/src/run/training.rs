@@ -12,8 +12,14 @@ use super::settings::{Resolved, Settings};
 use super::tasks::{Prepared, RunTask, Weights, prepare};
 use crate::checkpoint::{Container, ContainerBuilder, ModelFile, Tensors, write_atomic};
 use crate::error::{Error, Result};
+<<<<<<< HEAD:crates/refrain/src/run/training.rs
 use crate::nn::Parameter;
 use crate::optim::{Optimizer, Schedule};
+=======
+use crate::models::LanguageModel;
+use crate::nn::Parameters as _;
+use crate::optim::Optimizer;
+>>>>>>> wt-tokens:crates/refrain/src/run/language_model.rs
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{Budget, Carried, Outcome, Progress, Recorder, Score, Surroundings, Trainer};
 
@@ -446,6 +452,7 @@ fn take_weights(
     result
 }
 
+<<<<<<< HEAD:crates/refrain/src/run/training.rs
 /// More passes over a short text, where nobody said how many.
 fn lengthen_budget(prepared: &mut Prepared, config: &mut Resolved) {
     let steps_per_epoch = prepared.steps_per_epoch;
@@ -458,6 +465,35 @@ fn lengthen_budget(prepared: &mut Prepared, config: &mut Resolved) {
             "step"
         } else {
             "steps"
+=======
+    /// More passes over a short text, where nobody said how many.
+    fn lengthen_budget(&mut self, config: &mut Resolved) {
+        let steps_per_epoch = self.plan.steps_per_epoch();
+        let least = LEAST_STEPS.div_ceil(steps_per_epoch) as f64;
+        if let Budget::Epochs(epochs) = config.budget
+            && epochs < least
+        {
+            config.budget = Budget::Epochs(least);
+            let steps = if steps_per_epoch == 1 {
+                "step"
+            } else {
+                "steps"
+            };
+            self.notes.push(format!(
+                "a pass over the training part is only {steps_per_epoch} {steps}: `epochs` is {least} instead of {epochs}"
+            ));
+        }
+    }
+
+    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A schedule that does not
+    /// know the length of the run is left alone, so that a run made longer later is one that was long from the start.)
+    fn shorten_warmup(&mut self, config: &mut Resolved) {
+        if !config.optimizer.schedule.follows_the_budget() {
+            return;
+        }
+        let Some(total) = config.budget.total_steps(self.plan.steps_per_epoch()) else {
+            return;
+>>>>>>> wt-tokens:crates/refrain/src/run/language_model.rs
         };
         prepared.notes.push(format!(
             "a pass over the training part is only {steps_per_epoch} {steps}: `epochs` is {least} instead of {epochs}"

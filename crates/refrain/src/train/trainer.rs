@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::events::{End, Event, Sample, Save, Step, Validation};
 use super::{Budget, Score, Task, TrainConfig};
 use crate::error::{Error, Result};
-use crate::optim::{Optimizer, gradient_norm};
+use crate::optim::{Optimizer, Plateau, Schedule, gradient_norm};
 
 /// The weight of the newest loss in the running mean that a run reports as its training loss.
 const SMOOTHING: f64 = 0.02;
@@ -27,6 +27,9 @@ pub struct Progress {
     pub validation: Option<Validation>,
     /// Validations since the best.
     pub without_best: u64,
+    /// What the schedule `plateau` remembers; untouched by the others. States from before it was there have none.
+    #[serde(default)]
+    pub plateau: Plateau,
 }
 
 /// Why [`Trainer::run`] came back.
@@ -140,7 +143,8 @@ impl<'a> Trainer<'a> {
                 (_, Some(total)) => progress.step as f64 / total as f64,
                 (_, None) => 0.0,
             };
-            let learning_rate = optimizer.learning_rate(progress.step + 1, share);
+            let learning_rate =
+                optimizer.learning_rate(progress.step + 1, share) * progress.plateau.factor();
             let loss = task.step(self.compute, progress.step);
             let grad_norm = gradient_norm(self.compute, task.parameters());
             if !loss.loss_nats.is_finite() || !grad_norm.is_finite() {
@@ -252,6 +256,9 @@ impl<'a> Trainer<'a> {
             };
             progress.validation = Some(validation.clone());
             is_best = best;
+            if self.config.optimizer.schedule == Schedule::Plateau {
+                progress.plateau.observe(best);
+            }
             if best {
                 if let Some(layer) = non_finite_weight(task) {
                     return Err(self.non_finite("update", progress.step, layer));

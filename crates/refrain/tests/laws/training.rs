@@ -271,12 +271,15 @@ proptest! {
     fn an_interrupted_run_ends_as_the_unbroken_one(
         cell in 0usize..3,
         carry_state in any::<bool>(),
+        kind in prop::sample::select(OptimizerKind::ALL),
+        schedule in prop::sample::select(Schedule::ALL),
         stops in prop::collection::vec(0u64..22, 1..4),
         // Go on from an earlier save than the last, as after a crash.
         saves_lost in 0usize..3,
         (threads, detect) in (1usize..3, any::<bool>()),
     ) {
-        let setup = setup(CELLS[cell], carry_state);
+        let mut setup = setup(CELLS[cell], carry_state);
+        (setup.train.optimizer.kind, setup.train.optimizer.schedule) = (kind, schedule);
         let mut unbroken = Run::new(&setup, 1);
         let (outcome, expected) = unbroken.go(&setup, &Compute::single(Isa::detect()), None);
         prop_assert_eq!(outcome?, Outcome::Finished("epochs"));
@@ -306,6 +309,52 @@ proptest! {
         prop_assert_eq!(state_bits(&run.saved()), state_bits(&unbroken.saved()));
         prop_assert_eq!(&run.progress, &unbroken.progress);
     }
+}
+
+/// Random tokens cannot be predicted: what is learnt of them by heart makes the validation worse, and the learning rate falls.
+#[test]
+fn a_plateau_halves_the_learning_rate_and_outlives_a_resume() {
+    let mut setup = setup(CellKind::Gru, true);
+    setup.train.eval_every = 2;
+    setup.train.optimizer.schedule = Schedule::Plateau;
+    let compute = Compute::single(Isa::detect());
+    let mut unbroken = Run::new(&setup, 1);
+    let (outcome, memory) = unbroken.go(&setup, &compute, None);
+    outcome.unwrap();
+    let (mut rate, mut without_best) = (0.02, 0);
+    for event in &memory.events {
+        match event {
+            Event::Step(step) if step.step > 3 => assert_eq!(step.learning_rate, rate),
+            Event::Validation(validation) => {
+                without_best = if validation.best { 0 } else { without_best + 1 };
+                if without_best == 2 {
+                    (rate, without_best) = (rate / 2.0, 0);
+                }
+            }
+            _ => (),
+        }
+    }
+    assert!(rate < 0.01, "it was halved once at most: {rate}");
+
+    let mut run = Run::new(&setup, 1);
+    let (_, mut memory) = run.go(&setup, &compute, Some(17));
+    let mut saved = memory.saves.pop().unwrap().1;
+    assert!(saved.progress.plateau.halvings > 0);
+    let progress = serde_json::to_value(&saved.progress).unwrap();
+    saved.progress = serde_json::from_value(progress).unwrap();
+    let mut run = Run::resume(&setup, saved);
+    run.go(&setup, &compute, None).0.unwrap();
+    assert_eq!(state_bits(&run.saved()), state_bits(&unbroken.saved()));
+    assert_eq!(run.progress, unbroken.progress);
+}
+
+/// States from before the schedule `plateau` was there are read.
+#[test]
+fn progress_without_a_plateau_is_read() {
+    let mut progress = serde_json::to_value(Progress::default()).unwrap();
+    progress.as_object_mut().unwrap().remove("plateau").unwrap();
+    let read: Progress = serde_json::from_value(progress).unwrap();
+    assert_eq!(read, Progress::default());
 }
 
 /// The events of a run, and what they count.

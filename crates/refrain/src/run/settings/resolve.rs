@@ -11,7 +11,7 @@ use super::{
 use crate::data::{Portion, TokenKind};
 use crate::models::ModelConfig;
 use crate::nn::{CellKind, Nonlinearity};
-use crate::optim::{OptimizerConfig, OptimizerKind};
+use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::train::{Budget, TrainConfig};
 use crate::{Error, Result};
 
@@ -97,6 +97,14 @@ impl Settings {
                 patience,
                 "`none`, since nothing is held back for validation",
                 "give `--validation 0.1`, or leave `--patience` out",
+            ));
+        }
+        if optimizer.schedule == Schedule::Plateau && validation == Portion::None {
+            return Err(wrong(
+                "schedule",
+                "`plateau`",
+                "another schedule, since nothing is held back for validation",
+                "give `--validation 0.1`, or `--schedule cosine`",
             ));
         }
         Ok(Resolved {
