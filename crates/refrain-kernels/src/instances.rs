@@ -3,14 +3,15 @@
 //! A generic function is compiled anew in every crate that calls it, and these are the largest of the project: the
 //! public ones only pass on to the methods of this trait.
 
-use crate::cells::AnyCell;
+use crate::cells::{AnyCell, RnnCell};
 use crate::compute::Compute;
+use crate::convolution::{ConvolutionBackward, ConvolutionForward};
 use crate::dropout::DropoutKey;
 use crate::panels::{Block, Packed, Panels};
 use crate::product::{RowRun, Slots};
 use crate::recurrent::{Backward, Forward};
 use crate::update::{AdamStep, RootStep, SgdStep};
-use crate::{dropout, elementwise, product, recurrent, softmax, update};
+use crate::{convolution, dropout, elementwise, product, recurrent, softmax, update};
 
 /// Each method is documented as the public function of its name.
 pub trait Instances: Sized {
@@ -76,6 +77,15 @@ pub trait Instances: Sized {
     );
     fn sum_of_squares(compute: &Compute, values: &[Self]) -> f64;
     fn scale(compute: &Compute, values: &mut [Self], factor: Self);
+    fn activate(compute: &Compute, activation: RnnCell, values: &mut Panels<Self>);
+    fn activate_backward(
+        compute: &Compute,
+        activation: RnnCell,
+        y: &Panels<Self>,
+        d: &mut Panels<Self>,
+    );
+    fn convolution_forward(compute: &Compute, args: ConvolutionForward<'_, Self>);
+    fn convolution_backward(compute: &Compute, args: ConvolutionBackward<'_, Self>);
     fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, Self>);
     fn backward(compute: &Compute, cell: AnyCell, args: Backward<'_, Self>);
 }
@@ -125,6 +135,22 @@ macro_rules! instances {
 
             fn scale(compute: &Compute, values: &mut [$type], factor: $type) {
                 elementwise::scale_of(compute, values, factor)
+            }
+
+            fn activate(compute: &Compute, activation: RnnCell, values: &mut Panels<$type>) {
+                elementwise::activate_of(compute, activation, values)
+            }
+
+            fn activate_backward(compute: &Compute, activation: RnnCell, y: &Panels<$type>, d: &mut Panels<$type>) {
+                elementwise::activate_backward_of(compute, activation, y, d)
+            }
+
+            fn convolution_forward(compute: &Compute, args: ConvolutionForward<'_, $type>) {
+                convolution::convolution_forward_of(compute, args)
+            }
+
+            fn convolution_backward(compute: &Compute, args: ConvolutionBackward<'_, $type>) {
+                convolution::convolution_backward_of(compute, args)
             }
 
             fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, $type>) {

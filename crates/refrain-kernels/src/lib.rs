@@ -8,6 +8,7 @@
 
 mod cells;
 mod compute;
+mod convolution;
 mod dropout;
 mod elementwise;
 mod instances;
@@ -22,8 +23,12 @@ mod update;
 
 pub use cells::{AnyCell, BackwardStep, Cell, GruCell, LstmCell, RnnCell};
 pub use compute::Compute;
+pub use convolution::{
+    ConvolutionBackward, ConvolutionForward, ConvolutionScratch, FrameShape, Frames,
+    convolution_backward, convolution_forward, flatten, unflatten,
+};
 pub use dropout::{DropoutKey, dropout};
-pub use elementwise::{add_assign, all_finite, scale, sum_of_squares};
+pub use elementwise::{activate, activate_backward, add_assign, all_finite, scale, sum_of_squares};
 pub use panels::{Block, GROUP, GateOrder, Packed, Panels, groups};
 pub use product::{RowRun, Slots, column_sums, gradient_product, product, sum_rows_by_index};
 pub use recurrent::{Backward, Forward, Input, backward, forward};
