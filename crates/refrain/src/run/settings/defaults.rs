@@ -70,7 +70,7 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("learning_rate", Optimizer(Adam), "0.003"),
     row("learning_rate", Optimizer(AdamW), "0.003"),
     row("learning_rate", Optimizer(RmsProp), "0.003"),
-    row("learning_rate", Optimizer(Adagrad), "0.03"),
+    row("learning_rate", Optimizer(Adagrad), "0.05"),
     row("schedule", Always, "\"cosine\""),
     row("warmup_steps", Always, "50"),
     row("weight_decay", Optimizer(Sgd), "0.0"),
