@@ -15,7 +15,6 @@ pub mod text;
 pub mod vocabulary;
 
 pub use arrays::{ArrayLabels, Arrays, NpzWriter, Targets, Values};
-pub use lm::{LmData, LmNotes, Portion, Split};
 pub use pictures::IdxPair;
 pub use standardisation::Standardisation;
 pub use conll::{SentenceOptions, SentenceReader, TaggedSentence, TaggedSentences, read_conll};

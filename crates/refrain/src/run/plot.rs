@@ -1,16 +1,19 @@
-//! Line charts as SVG: drawn once, for the report, the page and files alike.
+//! Line charts and heat maps as SVG: drawn once, for the report, the page and files alike.
 //!
 //! A chart stands by itself (light colours, white ground). Every element also carries a class, so that a page which
 //! includes [`STYLE`] shows the same chart in its own light or dark colours. The colours are those of Okabe and Ito,
 //! which stay apart for colour-blind readers.
+
+mod heat;
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
 use plotters::prelude::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color as _, IntoFont, RGBColor, ShapeStyle, TextStyle};
+use plotters::style::{Color as _, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
+pub use self::heat::{Cell, HeatMap};
 use crate::{Error, Result};
 
 /// The style sheet of a page that shows charts: dark colours where the reader prefers them.
@@ -157,35 +160,9 @@ impl Chart {
     /// # Ok::<(), refrain::Error>(())
     /// ```
     pub fn to_svg(&self) -> Result<String> {
-        let (width, height) = self.size;
-        let scaled = (width * SUBPIXELS as u32, height * SUBPIXELS as u32);
-        let mut svg = String::new();
-        let mut canvas = Canvas {
-            backend: SVGBackend::with_string(&mut svg, scaled),
-        };
-        self.draw(&mut canvas)?;
-        drawn(canvas.backend.present())?;
-        drop(canvas);
-        // The backend's own first line knows neither names nor pixels of the reader.
-        let body = svg.split_once('\n').map_or("", |(_, body)| body);
-        let mut svg = format!(
-            "<svg role=\"img\" class=\"plot\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {} {}\" \
-             xmlns=\"http://www.w3.org/2000/svg\">\n<title>{}</title>\n<desc>{}</desc>\n{body}",
-            scaled.0,
-            scaled.1,
-            escape(&self.title),
-            escape(&self.description),
-        );
-        for ink in Ink::ALL {
-            let RGBColor(red, green, blue) = ink.light();
-            for (attribute, class) in [("fill", "f"), ("stroke", "s")] {
-                let plain = format!("{attribute}=\"#{red:02X}{green:02X}{blue:02X}\"");
-                let named = format!("class=\"{class}-{}\" {plain}", ink.name());
-                svg = svg.replace(&plain, &named);
-            }
-        }
-        // Joints of a jagged curve would stick out far.
-        Ok(svg.replace("<polyline ", "<polyline stroke-linejoin=\"round\" "))
+        svg(&self.title, &self.description, self.size, |canvas| {
+            self.draw(canvas)
+        })
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>) -> Result<()> {
@@ -276,6 +253,43 @@ impl Chart {
         }
         items
     }
+}
+
+/// What `draw` draws, as one `<svg>` element of `size` pixels in which every colour has its class.
+fn svg(
+    title: &str,
+    description: &str,
+    (width, height): (u32, u32),
+    draw: impl FnOnce(&mut Canvas<'_>) -> Result<()>,
+) -> Result<String> {
+    let scaled = (width * SUBPIXELS as u32, height * SUBPIXELS as u32);
+    let mut svg = String::new();
+    let mut canvas = Canvas {
+        backend: SVGBackend::with_string(&mut svg, scaled),
+    };
+    draw(&mut canvas)?;
+    drawn(canvas.backend.present())?;
+    drop(canvas);
+    // The backend's own first line knows neither names nor pixels of the reader.
+    let body = svg.split_once('\n').map_or("", |(_, body)| body);
+    let mut svg = format!(
+        "<svg role=\"img\" class=\"plot\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {} {}\" \
+         xmlns=\"http://www.w3.org/2000/svg\">\n<title>{}</title>\n<desc>{}</desc>\n{body}",
+        scaled.0,
+        scaled.1,
+        escape(title),
+        escape(description),
+    );
+    for ink in Ink::ALL {
+        let RGBColor(red, green, blue) = ink.light();
+        for (attribute, class) in [("fill", "f"), ("stroke", "s")] {
+            let plain = format!("{attribute}=\"#{red:02X}{green:02X}{blue:02X}\"");
+            let named = format!("class=\"{class}-{}\" {plain}", ink.name());
+            svg = svg.replace(&plain, &named);
+        }
+    }
+    // Joints of a jagged curve would stick out far.
+    Ok(svg.replace("<polyline ", "<polyline stroke-linejoin=\"round\" "))
 }
 
 /// Length of the piece of curve in a legend, in pixels.
@@ -527,15 +541,21 @@ enum Ink {
     Grid,
     Muted,
     Text,
+    /// A cell of a heat map, at full strength.
+    Heat,
+    /// Text on such a cell.
+    OnHeat,
     Series(Color),
 }
 
 impl Ink {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Ground,
         Self::Grid,
         Self::Muted,
         Self::Text,
+        Self::Heat,
+        Self::OnHeat,
         Self::Series(Color::Blue),
         Self::Series(Color::Vermillion),
         Self::Series(Color::Green),
@@ -551,6 +571,8 @@ impl Ink {
             Self::Grid => "grid",
             Self::Muted => "muted",
             Self::Text => "text",
+            Self::Heat => "heat",
+            Self::OnHeat => "on-heat",
             Self::Series(Color::Blue) => "blue",
             Self::Series(Color::Vermillion) => "vermillion",
             Self::Series(Color::Green) => "green",
@@ -566,6 +588,8 @@ impl Ink {
             Self::Grid => RGBColor(0xdd, 0xe1, 0xe6),
             Self::Muted => RGBColor(0x59, 0x63, 0x6e),
             Self::Text => RGBColor(0x1f, 0x23, 0x28),
+            Self::Heat => RGBColor(0x00, 0x71, 0xb2),
+            Self::OnHeat => RGBColor(0xfe, 0xfe, 0xfe),
             Self::Series(Color::Blue) => RGBColor(0x00, 0x72, 0xb2),
             Self::Series(Color::Vermillion) => RGBColor(0xd5, 0x5e, 0x00),
             Self::Series(Color::Green) => RGBColor(0x00, 0x9e, 0x73),
@@ -584,6 +608,18 @@ fn drawn<E: Display>(answer: Result<(), E>) -> Result<()> {
     })
 }
 
+/// How a text is written.
+#[derive(Clone, Copy)]
+struct Writing {
+    /// Size of the letters, in pixels.
+    size: f64,
+    /// The side of the text on which its point lies.
+    side: HPos,
+    /// From below upwards instead of from left to right.
+    upwards: bool,
+    ink: Ink,
+}
+
 /// The backend in pixels with fractions.
 struct Canvas<'a> {
     backend: SVGBackend<'a>,
@@ -600,17 +636,43 @@ impl Canvas<'_> {
         drawn(self.backend.draw_line(whole(from), whole(to), &style))
     }
 
+    /// A rectangle through which the ground can be seen.
+    fn pale_rectangle(
+        &mut self,
+        from: (f64, f64),
+        to: (f64, f64),
+        ink: Ink,
+        opacity: f64,
+    ) -> Result<()> {
+        let style = ink.light().mix(opacity).filled();
+        drawn(self.backend.draw_rect(whole(from), whole(to), &style, true))
+    }
+
     /// Text beside the point, centred on it vertically.
     fn text(&mut self, text: &str, at: (f64, f64), side: HPos, ink: Ink) -> Result<()> {
+        let writing = Writing {
+            size: FONT_SIZE,
+            side,
+            upwards: false,
+            ink,
+        };
+        self.write(text, at, writing)
+    }
+
+    fn write(&mut self, text: &str, at: (f64, f64), writing: Writing) -> Result<()> {
         if text.is_empty() {
             return Ok(());
         }
         // The backend divides a font's size by 1.24.
-        let size = FONT_SIZE * SUBPIXELS * 1.24;
-        let color = ink.light();
-        let style = TextStyle::from(("system-ui, sans-serif", size).into_font())
+        let size = writing.size * SUBPIXELS * 1.24;
+        let color = writing.ink.light();
+        let mut font = ("system-ui, sans-serif", size).into_font();
+        if writing.upwards {
+            font = font.transform(FontTransform::Rotate270);
+        }
+        let style = TextStyle::from(font)
             .color(&color)
-            .pos(Pos::new(side, VPos::Center));
+            .pos(Pos::new(writing.side, VPos::Center));
         drawn(self.backend.draw_text(&visible(text), &style, whole(at)))
     }
 

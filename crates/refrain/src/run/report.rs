@@ -3,6 +3,7 @@
 //! The page holds no script and loads nothing; a policy in its head forbids both. Every text of the run is escaped by
 //! the template engine, and characters that would not be seen are shown as signs (see [`plot::visible`]).
 
+mod classes;
 mod figures;
 mod pictures;
 mod words;
@@ -13,6 +14,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, esca
 
 use self::figures::Figures;
 use self::words::{count, span, thousands};
+use crate::metrics::ClassReport;
 use crate::run::plot;
 use crate::train::events::{Event, Sample};
 use crate::{Error, Result};
@@ -40,6 +42,10 @@ pub struct Report<'a> {
     pub summary: Vec<(String, String)>,
     /// Further remarks, a paragraph each.
     pub notes: Vec<String>,
+    /// How a classifier scores by class.
+    pub classes: Option<&'a ClassReport>,
+    /// The part of the data that [`Report::classes`] is of, for example `test`.
+    pub classes_of: &'a str,
 }
 
 /// Makes the page.
@@ -62,6 +68,7 @@ pub struct Report<'a> {
 pub fn render(report: &Report<'_>) -> Result<String> {
     let figures = Figures::new(report);
     let pictures = pictures::all(&figures)?;
+    let classes = classes::section(report)?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -86,6 +93,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
                 summary => pairs(&report.summary),
                 notes => report.notes.clone(),
                 pictures,
+                classes,
                 validations => validations(&figures),
                 samples,
                 samples_said,

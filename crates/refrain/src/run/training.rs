@@ -322,6 +322,7 @@ impl Run {
                 events: &events,
                 summary: figures,
                 notes: self.notes.clone(),
+                ..super::report::Report::default()
             },
         )
     }

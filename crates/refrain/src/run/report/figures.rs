@@ -3,7 +3,7 @@
 use minijinja::{Value, context};
 
 use super::Report;
-use super::words::{amount, count, figure, span, thousands};
+use super::words::{amount, count, figure, percent, span, thousands};
 use crate::train::events::{End, Event, Sample, Start, Step, Validation};
 
 /// A history taken apart.
@@ -17,6 +17,8 @@ pub(super) struct Figures<'a> {
     pub(super) end: Option<&'a End>,
     /// The validation with the lowest finite loss.
     pub(super) best: Option<&'a Validation>,
+    /// Classes of a classifier, where they are known and more than one.
+    pub(super) classes: Option<u64>,
     /// The training loss by step.
     pub(super) losses: Vec<(f64, f64)>,
     /// Curves are smoothed over so many steps to either side.
@@ -105,6 +107,10 @@ impl<'a> Figures<'a> {
             samples: Vec::new(),
             end: None,
             best: None,
+            classes: report
+                .classes
+                .map(|report| report.classes.len() as u64)
+                .filter(|&classes| classes > 1),
             losses: Vec::new(),
             half_window: 0,
             elapsed_s: 0.0,
@@ -236,6 +242,7 @@ impl<'a> Figures<'a> {
                 ),
             });
         }
+        headline.extend(self.headline_accuracy());
         let scored = self
             .best
             .map(|best| (best.loss_nats, "of the best validation"));
@@ -260,6 +267,22 @@ impl<'a> Figures<'a> {
             });
         }
         headline.into_iter().map(Value::from).collect()
+    }
+
+    /// The accuracy at the best validation, or at the last where no loss was finite.
+    fn headline_accuracy(&self) -> Option<Headline> {
+        let validation = self.best.or(self.validations.last().copied())?;
+        let accuracy = validation.metrics.get("accuracy")?;
+        let macro_f1 = validation.metrics.get("macro_f1");
+        let macro_f1 = macro_f1.map(|value| format!("macro F1 {}; ", figure(*value)));
+        let step = thousands(validation.step);
+        let more = format!("{}at step {step}", macro_f1.unwrap_or_default());
+        Some(Headline {
+            label: "Validation accuracy",
+            value: percent(*accuracy),
+            unit: "",
+            more,
+        })
     }
 
     fn headline_steps(&self) -> Headline {

@@ -5,7 +5,7 @@ use std::f64::consts::LOG2_E;
 use minijinja::{Value, context};
 
 use super::figures::{Figures, mean, median, smooth};
-use super::words::{about, figure, rate, share, thousands};
+use super::words::{about, figure, percent, rate, share, thousands};
 use crate::Result;
 use crate::run::plot::{Axis, Chart, Color, Mark, RightAxis, Scale, Series, downsample};
 use crate::train::events::Step;
@@ -15,6 +15,7 @@ const MOST_POINTS: usize = 1500;
 const MOST_POINTS_NARROW: usize = 600;
 /// Sizes in pixels. The first picture is wide where the page is; all others fit a telephone.
 const WIDE: (u32, u32) = (960, 340);
+const WIDE_LOW: (u32, u32) = (960, 260);
 const NARROW: (u32, u32) = (360, 300);
 const SMALL: (u32, u32) = (360, 260);
 /// Where the largest loss is so many times the smallest, equal distances are equal ratios.
@@ -47,6 +48,7 @@ pub(super) fn all(figures: &Figures<'_>) -> Result<Vec<Value>> {
         return Ok(Vec::new());
     }
     let mut pictures = vec![loss(figures)?];
+    pictures.extend(accuracy(figures)?);
     if !figures.steps.is_empty() {
         pictures.push(gradient(figures)?);
         pictures.push(learning_rate(figures)?);
@@ -162,6 +164,13 @@ fn say_loss(figures: &Figures<'_>) -> String {
             unit.say(libm::log(size as f64)),
         ));
     }
+    if let Some(classes) = figures.classes {
+        said.push(format!(
+            "Guessing evenly among the {} classes would cost {}.",
+            thousands(classes),
+            unit.say(libm::log(classes as f64)),
+        ));
+    }
     match (figures.best, figures.validations.last()) {
         (Some(best), Some(last)) => {
             let bits = unit
@@ -193,6 +202,71 @@ fn say_loss(figures: &Figures<'_>) -> String {
     }
     said.extend(say_smoothing(figures, "mean"));
     said.join(" ")
+}
+
+/// The scores of a classifier on the validation part, where there are any.
+fn accuracy(figures: &Figures<'_>) -> Result<Option<Picture>> {
+    let mut series = Vec::new();
+    let mut said = Vec::new();
+    for (metric, name, color, say) in [
+        (
+            "accuracy",
+            "accuracy",
+            Color::Blue,
+            percent as fn(f64) -> String,
+        ),
+        ("macro_f1", "macro F1", Color::Orange, figure),
+    ] {
+        let points: Vec<_> = figures
+            .validations
+            .iter()
+            .filter_map(|of| Some((of.step as f64, *of.metrics.get(metric)?)))
+            .collect();
+        let highest = points
+            .iter()
+            .filter(|point| point.1.is_finite())
+            // The first of several.
+            .rev()
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        let Some(highest) = highest else { continue };
+        said.push(format!(
+            "The highest {name} is {}, at step {}.",
+            say(highest.1),
+            thousands(highest.0 as u64)
+        ));
+        series.push(Series {
+            label: name.into(),
+            color,
+            mark: Mark::Dots,
+            points: downsample(&points, MOST_POINTS_NARROW),
+        });
+    }
+    if series.is_empty() {
+        return Ok(None);
+    }
+    let said = said.join(" ");
+    let draw = |size| {
+        Chart {
+            title: "Accuracy on the validation part against training steps".into(),
+            description: said.clone(),
+            size,
+            x: steps_axis(),
+            y: Axis {
+                label: "on the validation part".into(),
+                ..Axis::default()
+            },
+            right: None,
+            series: series.clone(),
+        }
+        .to_svg()
+    };
+    Ok(Some(Picture {
+        id: "accuracy",
+        heading: "Accuracy",
+        narrow: draw(SMALL)?,
+        wide: Some(draw(WIDE_LOW)?),
+        said,
+    }))
 }
 
 fn gradient(figures: &Figures<'_>) -> Result<Picture> {

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::metrics::Confusion;
 use crate::train::events::{End, Save, Start, Step, Validation};
 
 /// A run of `steps` steps as a small language model makes it: noise, warm-up, a cosine, clipping, overfitting.
@@ -66,6 +67,35 @@ fn history(steps: u64) -> Vec<Event> {
     events
 }
 
+/// The same with the scores that a classifier has at its validations.
+fn classifying(steps: u64) -> Vec<Event> {
+    let mut events = history(steps);
+    for event in &mut events {
+        if let Event::Validation(validation) = event {
+            let accuracy = 1.1 - 0.25 * validation.loss_nats;
+            let metrics = [("accuracy", accuracy), ("macro_f1", accuracy - 0.03)];
+            validation.metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+        }
+    }
+    events
+}
+
+/// Every class is found nine times in ten, and taken for its neighbours else; the last one is never seen.
+fn labelled<S: Into<String>>(labels: impl IntoIterator<Item = S>) -> ClassReport {
+    let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
+    let classes = labels.len() as u32;
+    let mut confusion = Confusion::new(labels.len());
+    for truth in 0..classes.max(2) - 1 {
+        let prediction = |at| match at % 20 {
+            0 => (truth + 1) % classes,
+            1 => truth.saturating_sub(1),
+            _ => truth,
+        };
+        confusion.extend((0..400 / (truth + 1)).map(|at| (truth, prediction(at))));
+    }
+    ClassReport::new(labels, confusion)
+}
+
 const CONFIG: &str = "task = \"lm\"\ncell = \"lstm\"\nhidden_size = 256\nlearning_rate = 0.002\ndata = [\"a.txt\"]\n\
     [extra]\nnote = \"x\"\n";
 
@@ -77,6 +107,7 @@ fn page(task: &str, events: &[Event]) -> String {
         events,
         summary: vec![("Bits per character on the test part".into(), "2.101".into())],
         notes: vec!["CRLF line ends were read as LF.".into()],
+        ..Report::default()
     })
     .unwrap();
     check_form(&page);
@@ -201,13 +232,16 @@ fn hostile_texts_are_escaped_and_seen() {
             events: &events,
             summary: vec![(hostile.into(), hostile.into())],
             notes: vec![hostile.into()],
+            classes: Some(&labelled([hostile, "b"])),
+            classes_of: hostile,
         })
         .unwrap();
         check_form(&page);
         let seen = "&lt;&#x2f;pre&gt;&lt;script&gt;alert(1)&lt;&#x2f;script&gt;␀␛[2J⟨U+202E⟩&amp;amp;&quot;&#x27;⟨U+0085⟩␍\n{{ 7*7 }}";
-        // Title, head, task, end, note, label, value, column, sample, and the settings in one or two cells.
+        // Title, head, task, end, note, label, value, column, sample, the settings in one or two cells, and of the
+        // classes the part, the baseline and the table.
         assert!(
-            page.matches(seen).count() >= 10,
+            page.matches(seen).count() >= 13,
             "{}",
             page.matches(seen).count()
         );
@@ -325,6 +359,59 @@ fn a_loss_that_is_no_code_length_has_no_bits() {
     };
     assert!(render(&report).unwrap().contains("nats a step"));
     assert!(page("classify", &history(20)).contains("nats an example"));
+}
+
+#[test]
+fn a_classifier_shows_accuracy_and_its_classes() {
+    let classes = labelled(["sun", "rain", "snow"]);
+    let events = classifying(240);
+    let report = Report {
+        task: "classify",
+        events: &events,
+        classes: Some(&classes),
+        classes_of: "test",
+        ..Report::default()
+    };
+    let page = render(&report).unwrap();
+    check_form(&page);
+    for part in [
+        "id=\"accuracy\"",
+        "Validation accuracy",
+        "The highest macro F1 is 0.",
+        "Guessing evenly among the 3 classes would cost 1.099 nats an example.",
+        "560 of 600 labels of the test part are right: 93.3%. Saying “sun” to everything would reach 66.7%.",
+        "takes “sun” for “rain”: 20 times, 5.0% of that class.",
+        "<title>Confusion of classes</title>",
+        "<tr><th scope=\"row\">snow</th><td class=\"number\">0.000</td><td class=\"number\">–</td>",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    // Without counts there is nothing to show, and a language model has no accuracy.
+    let nothing = ClassReport::new(["a"], Confusion::new(1));
+    let report = Report {
+        classes: Some(&nothing),
+        ..report
+    };
+    assert!(!render(&report).unwrap().contains("id=\"confusion\""));
+    let page = render(&Report {
+        events: &history(20),
+        ..Report::default()
+    });
+    assert!(!page.unwrap().contains("ccuracy"));
+}
+
+#[test]
+fn many_classes_stay_readable_and_small() {
+    let classes = labelled((0..5000).map(|class| format!("class {class}")));
+    let report = Report {
+        classes: Some(&classes),
+        ..Report::default()
+    };
+    let page = render(&report).unwrap();
+    check_form(&page);
+    assert!(page.contains("The 60 most frequent of 5,000 classes are shown."));
+    assert!(page.contains("The 200 most frequent of 5,000 classes"));
+    assert!(page.len() < 400_000, "{} bytes", page.len());
 }
 
 #[test]

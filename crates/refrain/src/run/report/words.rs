@@ -93,6 +93,15 @@ pub(super) fn share(part: usize, whole: usize) -> String {
     }
 }
 
+/// A share of one in tenths of a percent: `80.8%`.
+pub(super) fn percent(share: f64) -> String {
+    if share.is_finite() {
+        format!("{:.1}%", 100.0 * share)
+    } else {
+        figure(share)
+    }
+}
+
 /// A time: `0.4 s`, `45 s`, `3 min 20 s`, `2 h 05 min`.
 pub(super) fn span(seconds: f64) -> String {
     if !(0.0..1e12).contains(&seconds) {
@@ -147,5 +156,9 @@ mod tests {
         assert_eq!(share(1, 1000), "under 1%");
         assert_eq!(share(350, 1000), "35%");
         assert_eq!(share(0, 0), "0%");
+        assert_eq!(
+            [0.808_25, 1.0, f64::NAN].map(percent).join(" "),
+            "80.8% 100.0% not a number"
+        );
     }
 }
