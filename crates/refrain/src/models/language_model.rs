@@ -56,6 +56,10 @@ impl LanguageModelConfig {
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             dropout: self.dropout,
+            recurrent_dropout: 0.0,
+            bidirectional: false,
+            layer_norm: false,
+            batch_norm: false,
             init: self.init,
             forget_bias: self.forget_bias,
         }
@@ -143,7 +147,7 @@ impl<T: Scalar> LanguageModelSpace<T> {
     /// The hidden states of a layer from the last pass, rows over time.
     #[must_use]
     pub fn hidden(&self, layer: usize) -> &Panels<T> {
-        self.stack.hidden(layer)
+        self.stack.forward_hidden(layer)
     }
 
     /// The loss of each token of the last pass, nats, step after step.
@@ -238,7 +242,7 @@ impl<T: Scalar> LanguageModel<T> {
         let input = LayerInput::Table(&space.vectors, space.distinct.index());
         self.stack
             .forward(compute, &mut space.stack, &space.steps, input, state, mask);
-        let mut top = space.stack.hidden(self.config.num_layers - 1);
+        let mut top = space.stack.output();
         if let Some(key) = self.output_mask(mask) {
             space.dropped.clone_from(top);
             dropout(
@@ -283,7 +287,7 @@ impl<T: Scalar> LanguageModel<T> {
             .forward_backward(compute, &mut space.logits, tokens.targets);
         let top = match self.output_mask(mask) {
             Some(_) => &space.dropped,
-            None => space.stack.hidden(self.config.num_layers - 1),
+            None => space.stack.output(),
         };
         self.linear.backward(
             compute,
@@ -448,7 +452,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         model.linear.forward(
             compute,
             &space.linear,
-            space.stack.hidden(model.config.num_layers - 1),
+            space.stack.output(),
             &mut space.logits,
         );
         space.logits.copy_to_rows(0, scores);
