@@ -3,6 +3,7 @@
 //! A generic function is compiled anew in every crate that calls it, and these are the largest of the project: the
 //! public ones only pass on to the methods of this trait.
 
+use crate::batch_norm::{BatchNormBackward, ColumnScaling};
 use crate::cells::{AnyCell, RnnCell};
 use crate::compute::Compute;
 use crate::convolution::{ConvolutionBackward, ConvolutionForward};
@@ -10,8 +11,13 @@ use crate::dropout::DropoutKey;
 use crate::panels::{Block, Packed, Panels};
 use crate::product::{RowRun, Slots};
 use crate::recurrent::{Backward, Forward};
+use crate::recurrent_norm::NormForward;
+use crate::recurrent_norm_backward::NormBackward;
 use crate::update::{AdamStep, RootStep, SgdStep};
-use crate::{convolution, dropout, elementwise, product, recurrent, softmax, update};
+use crate::{
+    batch_norm, convolution, dropout, elementwise, norm, product, recurrent, recurrent_norm,
+    recurrent_norm_backward, softmax, update,
+};
 
 /// Each method is documented as the public function of its name.
 pub trait Instances: Sized {
@@ -88,6 +94,45 @@ pub trait Instances: Sized {
     fn convolution_backward(compute: &Compute, args: ConvolutionBackward<'_, Self>);
     fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, Self>);
     fn backward(compute: &Compute, cell: AnyCell, args: Backward<'_, Self>);
+    fn norm_forward(compute: &Compute, cell: AnyCell, args: NormForward<'_, Self>);
+    fn norm_backward(compute: &Compute, cell: AnyCell, args: NormBackward<'_, Self>);
+    fn layer_norm(compute: &Compute, units: usize, values: &mut Panels<Self>, factors: &mut [Self]);
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a backward pass reads what the forward pass left"
+    )]
+    fn layer_norm_backward(
+        compute: &Compute,
+        units: usize,
+        d: &Panels<Self>,
+        slots: Slots,
+        normalised: &Panels<Self>,
+        gain: &[Block<Self>],
+        factors: &[Self],
+        to: &mut Panels<Self>,
+    );
+    fn column_products(
+        compute: &Compute,
+        runs: &[RowRun],
+        a: &Panels<Self>,
+        b: &Panels<Self>,
+        slots: Slots,
+        sums: &mut [Block<Self>],
+    );
+    fn column_moments(
+        compute: &Compute,
+        x: &Panels<Self>,
+        mean: &mut [Block<Self>],
+        variance: &mut [Block<Self>],
+    );
+    fn scale_columns(
+        compute: &Compute,
+        scaling: ColumnScaling<'_, Self>,
+        bias: &[Block<Self>],
+        x: &Panels<Self>,
+        y: &mut Panels<Self>,
+    );
+    fn batch_norm_backward(compute: &Compute, args: BatchNormBackward<'_, Self>);
 }
 
 macro_rules! instances {
@@ -167,6 +212,46 @@ macro_rules! instances {
                     AnyCell::Gru(cell) => recurrent::backward_of(compute, cell, args),
                     AnyCell::Lstm(cell) => recurrent::backward_of(compute, cell, args),
                 }
+            }
+
+            fn norm_forward(compute: &Compute, cell: AnyCell, args: NormForward<'_, $type>) {
+                match cell {
+                    AnyCell::Rnn(cell) => recurrent_norm::norm_forward_of(compute, cell, args),
+                    AnyCell::Gru(cell) => recurrent_norm::norm_forward_of(compute, cell, args),
+                    AnyCell::Lstm(cell) => recurrent_norm::norm_forward_of(compute, cell, args),
+                }
+            }
+
+            fn norm_backward(compute: &Compute, cell: AnyCell, args: NormBackward<'_, $type>) {
+                match cell {
+                    AnyCell::Rnn(cell) => recurrent_norm_backward::norm_backward_of(compute, cell, args),
+                    AnyCell::Gru(cell) => recurrent_norm_backward::norm_backward_of(compute, cell, args),
+                    AnyCell::Lstm(cell) => recurrent_norm_backward::norm_backward_of(compute, cell, args),
+                }
+            }
+
+            fn layer_norm(compute: &Compute, units: usize, values: &mut Panels<$type>, factors: &mut [$type]) {
+                norm::layer_norm_of(compute, units, values, factors)
+            }
+
+            fn layer_norm_backward(compute: &Compute, units: usize, d: &Panels<$type>, slots: Slots, normalised: &Panels<$type>, gain: &[Block<$type>], factors: &[$type], to: &mut Panels<$type>) {
+                norm::layer_norm_backward_of(compute, units, d, slots, normalised, gain, factors, to)
+            }
+
+            fn column_products(compute: &Compute, runs: &[RowRun], a: &Panels<$type>, b: &Panels<$type>, slots: Slots, sums: &mut [Block<$type>]) {
+                norm::column_products_of(compute, runs, a, b, slots, sums)
+            }
+
+            fn column_moments(compute: &Compute, x: &Panels<$type>, mean: &mut [Block<$type>], variance: &mut [Block<$type>]) {
+                batch_norm::column_moments_of(compute, x, mean, variance)
+            }
+
+            fn scale_columns(compute: &Compute, scaling: ColumnScaling<'_, $type>, bias: &[Block<$type>], x: &Panels<$type>, y: &mut Panels<$type>) {
+                batch_norm::scale_columns_of(compute, scaling, bias, x, y)
+            }
+
+            fn batch_norm_backward(compute: &Compute, args: BatchNormBackward<'_, $type>) {
+                batch_norm::batch_norm_backward_of(compute, args)
             }
         }
     )*};

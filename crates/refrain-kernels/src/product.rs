@@ -422,11 +422,11 @@ struct GradientProduct<'a, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
     /// Panels of a group in the matrix.
-    per_group: usize,
+    pub(crate) per_group: usize,
     /// The first that takes part.
-    first: usize,
+    pub(crate) first: usize,
     /// How many take part.
-    count: usize,
+    pub(crate) count: usize,
 }
 
 impl Slots {
@@ -436,6 +436,16 @@ impl Slots {
         first: 0,
         count: 1,
     };
+
+    /// All panels of a matrix with so many in a group.
+    #[must_use]
+    pub const fn all(count: usize) -> Self {
+        Self {
+            per_group: count,
+            first: 0,
+            count,
+        }
+    }
 
     /// The slots of cell `C` that receive the input's product.
     #[must_use]

@@ -175,6 +175,10 @@ fn check_layers<T: Scalar + Into<f64>>(
         hidden_size: HIDDEN,
         num_layers,
         dropout: 0.0,
+        recurrent_dropout: 0.0,
+        bidirectional: false,
+        layer_norm: false,
+        batch_norm: false,
         init: Init::Uniform,
         forget_bias: None,
     };

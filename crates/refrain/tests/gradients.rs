@@ -101,6 +101,10 @@ fn check_stack(cell: CellKind, nonlinearity: Nonlinearity, num_layers: usize) {
         hidden_size: HIDDEN,
         num_layers,
         dropout: 0.0,
+        recurrent_dropout: 0.0,
+        bidirectional: false,
+        layer_norm: false,
+        batch_norm: false,
         init: Init::Uniform,
         forget_bias: None,
     };
