@@ -32,6 +32,16 @@ VOCAB_SIZE, EMBEDDING_SIZE, LM_HIDDEN_SIZE, NUM_LAYERS = 11, 6, 20, 2
 STREAMS, CHUNK, STEPS = 4, 7, 10
 LEARNING_RATE, CLIP_NORM = 0.01, 0.5
 
+# Optimiser goldens.
+WEIGHTS, WEIGHT_DECAY = 37, 0.25
+OPTIMIZERS = {
+    "sgd": lambda parameters, **settings: torch.optim.SGD(parameters, momentum=0.5, **settings),
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
 
 def draw(*shape, scale=1.0):
     """Nearly normal numbers of standard deviation `scale` (a power of two), exact in float32."""
@@ -146,6 +156,22 @@ def language_model(cell, tied=False):
     return stored(inputs, results)
 
 
+def optimizers():
+    """Ten steps of every rule from the same weights with the same gradients, with weight decay."""
+    inputs = {"weight": draw(WEIGHTS), "gradients": draw(STEPS, WEIGHTS, scale=0.5)}
+    results = {}
+    for name, rule in OPTIMIZERS.items():
+        weight = nn.Parameter(inputs["weight"].clone())
+        optimizer = rule([weight], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        weights = []
+        for gradient in inputs["gradients"]:
+            weight.grad = gradient.clone()
+            optimizer.step()
+            weights.append(weight.detach().clone())
+        results[name] = torch.stack(weights)
+    return stored(inputs, results)
+
+
 def goldens():
     """Every file by name, as a function that makes it."""
     for kind in MODULES:
@@ -155,6 +181,7 @@ def goldens():
     for cell in ("rnn", "gru", "lstm"):
         yield f"language_model_{cell}", lambda c=cell: language_model(c)
     yield "language_model_tied", lambda: language_model("lstm", tied=True)
+    yield "optimizers", optimizers
 
 
 def main():

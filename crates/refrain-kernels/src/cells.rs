@@ -22,12 +22,46 @@ pub trait Cell: Copy + Send + Sync {
     /// This cell among all.
     fn any(self) -> AnyCell;
 
+    /// From the sums in `slots` to the activated gates (in place) and what is carried on: the new `c`, or the new `h` of a
+    /// cell without one.
+    fn carry<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, c_previous: V) -> V;
+
+    /// The new `h`, from the activated gates and what is carried on.
+    fn reveal<V: Lanes>(self, slots: &[V; 4], carried: V) -> V;
+
+    /// The gradient that [`Cell::reveal`] gives what is carried on; the gates that only it reads become the gradients of
+    /// their sums.
+    fn reveal_backward<V: Lanes>(self, slots: &mut [V; 4], carried: V, d_h: V) -> V;
+
+    /// From the gradient of what is carried on and the activated gates to the gradients of the other sums (in place), and
+    /// `(direct part of d_h_previous, d_c_previous)`.
+    fn carry_backward<V: Lanes>(
+        self,
+        slots: &mut [V; 4],
+        h_previous: V,
+        c_previous: V,
+        d_carried: V,
+    ) -> (V, V);
+
     /// From the sums in `slots` to the activated gates (in place) and the new `(h, c)`.
-    fn forward<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, c_previous: V) -> (V, V);
+    #[inline(always)]
+    fn forward<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, c_previous: V) -> (V, V) {
+        let carried = self.carry(slots, h_previous, c_previous);
+        (self.reveal(slots, carried), carried)
+    }
 
     /// From the gradients of `h` and `c` and the activated gates to the gradients of the sums (in place), and
     /// `(direct part of d_h_previous, d_c_previous)`.
-    fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V);
+    #[inline(always)]
+    fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V) {
+        let d_carried = self.reveal_backward(slots, step.c, step.d_h);
+        let d_carried = if Self::HAS_C {
+            d_carried.add(step.d_c)
+        } else {
+            d_carried
+        };
+        self.carry_backward(slots, step.h_previous, step.c_previous, d_carried)
+    }
 }
 
 /// A cell of any kind.
@@ -94,22 +128,38 @@ impl Cell for RnnCell {
     }
 
     #[inline(always)]
-    fn forward<V: Lanes>(self, slots: &mut [V; 4], _h_previous: V, c_previous: V) -> (V, V) {
-        let h = match self {
+    fn carry<V: Lanes>(self, slots: &mut [V; 4], _h_previous: V, _c_previous: V) -> V {
+        slots[0] = match self {
             Self::Tanh => slots[0].tanh(),
             Self::Relu => V::splat(V::Scalar::ZERO).max(slots[0]),
         };
-        slots[0] = h;
-        (h, c_previous)
+        slots[0]
     }
 
     #[inline(always)]
-    fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V) {
+    fn reveal<V: Lanes>(self, _slots: &[V; 4], carried: V) -> V {
+        carried
+    }
+
+    #[inline(always)]
+    fn reveal_backward<V: Lanes>(self, _slots: &mut [V; 4], _carried: V, d_h: V) -> V {
+        d_h
+    }
+
+    #[inline(always)]
+    fn carry_backward<V: Lanes>(
+        self,
+        slots: &mut [V; 4],
+        _h_previous: V,
+        _c_previous: V,
+        d_carried: V,
+    ) -> (V, V) {
         slots[0] = match self {
-            Self::Tanh => through_tanh(step.d_h, slots[0]),
-            Self::Relu => slots[0].where_positive(step.d_h),
+            Self::Tanh => through_tanh(d_carried, slots[0]),
+            Self::Relu => slots[0].where_positive(d_carried),
         };
-        (V::splat(V::Scalar::ZERO), step.d_c)
+        let zero = V::splat(V::Scalar::ZERO);
+        (zero, zero)
     }
 }
 
@@ -131,24 +181,39 @@ impl Cell for GruCell {
     }
 
     #[inline(always)]
-    fn forward<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, c_previous: V) -> (V, V) {
+    fn carry<V: Lanes>(self, slots: &mut [V; 4], h_previous: V, _c_previous: V) -> V {
         let r = slots[1].sigmoid();
         let z = slots[2].sigmoid();
         let n = r.mul_add(slots[3], slots[0]).tanh();
-        // (1 - z) n + z h
-        let h = z.mul_add(h_previous.sub(n), n);
         *slots = [n, r, z, slots[3]];
-        (h, c_previous)
+        // (1 - z) n + z h
+        z.mul_add(h_previous.sub(n), n)
     }
 
     #[inline(always)]
-    fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V) {
+    fn reveal<V: Lanes>(self, _slots: &[V; 4], carried: V) -> V {
+        carried
+    }
+
+    #[inline(always)]
+    fn reveal_backward<V: Lanes>(self, _slots: &mut [V; 4], _carried: V, d_h: V) -> V {
+        d_h
+    }
+
+    #[inline(always)]
+    fn carry_backward<V: Lanes>(
+        self,
+        slots: &mut [V; 4],
+        h_previous: V,
+        _c_previous: V,
+        d_carried: V,
+    ) -> (V, V) {
         let [n, r, z, hidden_sum] = *slots;
-        let d_n = through_tanh(step.d_h.mul(one::<V>().sub(z)), n);
-        let d_z = through_sigmoid(step.d_h.mul(step.h_previous.sub(n)), z);
+        let d_n = through_tanh(d_carried.mul(one::<V>().sub(z)), n);
+        let d_z = through_sigmoid(d_carried.mul(h_previous.sub(n)), z);
         let d_r = through_sigmoid(d_n.mul(hidden_sum), r);
         *slots = [d_n, d_r, d_z, d_n.mul(r)];
-        (step.d_h.mul(z), step.d_c)
+        (d_carried.mul(z), V::splat(V::Scalar::ZERO))
     }
 }
 
@@ -168,29 +233,44 @@ impl Cell for LstmCell {
     }
 
     #[inline(always)]
-    fn forward<V: Lanes>(self, slots: &mut [V; 4], _h_previous: V, c_previous: V) -> (V, V) {
+    fn carry<V: Lanes>(self, slots: &mut [V; 4], _h_previous: V, c_previous: V) -> V {
         let i = slots[0].sigmoid();
         let f = slots[1].sigmoid();
         let g = slots[2].tanh();
         let o = slots[3].sigmoid();
-        let c = f.mul_add(c_previous, i.mul(g));
         *slots = [i, f, g, o];
-        (o.mul(c.tanh()), c)
+        f.mul_add(c_previous, i.mul(g))
     }
 
     #[inline(always)]
-    fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V) {
-        let [i, f, g, o] = *slots;
-        let tanh_c = step.c.tanh();
-        let d_o = step.d_h.mul(tanh_c);
-        // d_c_t = d_c from t + 1, and d_h o (1 - tanh² c)
-        let d_c = through_tanh(step.d_h.mul(o), tanh_c).add(step.d_c);
+    fn reveal<V: Lanes>(self, slots: &[V; 4], carried: V) -> V {
+        slots[3].mul(carried.tanh())
+    }
+
+    #[inline(always)]
+    fn reveal_backward<V: Lanes>(self, slots: &mut [V; 4], carried: V, d_h: V) -> V {
+        let o = slots[3];
+        let tanh_c = carried.tanh();
+        slots[3] = through_sigmoid(d_h.mul(tanh_c), o);
+        // d_h o (1 - tanh² c)
+        through_tanh(d_h.mul(o), tanh_c)
+    }
+
+    #[inline(always)]
+    fn carry_backward<V: Lanes>(
+        self,
+        slots: &mut [V; 4],
+        _h_previous: V,
+        c_previous: V,
+        d_carried: V,
+    ) -> (V, V) {
+        let [i, f, g, d_o] = *slots;
         *slots = [
-            through_sigmoid(d_c.mul(g), i),
-            through_sigmoid(d_c.mul(step.c_previous), f),
-            through_tanh(d_c.mul(i), g),
-            through_sigmoid(d_o, o),
+            through_sigmoid(d_carried.mul(g), i),
+            through_sigmoid(d_carried.mul(c_previous), f),
+            through_tanh(d_carried.mul(i), g),
+            d_o,
         ];
-        (V::splat(V::Scalar::ZERO), d_c.mul(f))
+        (V::splat(V::Scalar::ZERO), d_carried.mul(f))
     }
 }

@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::panels::Block;
 use crate::simd::Isa;
 
 /// What computes: an instruction set and a number of threads. Neither changes a single bit of any result.
@@ -85,6 +86,10 @@ unsafe impl<T: Send> Send for Shared<T> {}
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    pub(crate) fn of_blocks(blocks: &mut [Block<T>]) -> Self {
+        Self(blocks.as_mut_ptr().cast::<T>())
+    }
+
     pub(crate) fn new(slice: &mut [T]) -> Self {
         Self(slice.as_mut_ptr())
     }

@@ -1,6 +1,8 @@
-//! Sums and scalings over flat slices.
+//! Sums, scalings and activations, number by number.
 
+use crate::cells::{BackwardStep, Cell, RnnCell};
 use crate::compute::{Compute, Shared};
+use crate::panels::{GROUP, Panels};
 use crate::scalar::Scalar;
 use crate::simd::{Kernel, Lanes};
 
@@ -101,4 +103,124 @@ pub fn add_assign<T: Scalar>(to: &mut [T], values: &[T]) {
     for (to, &value) in to.iter_mut().zip(values) {
         *to += value;
     }
+}
+
+/// Blocks that a thread takes at least.
+const ACTIVATION_PART: usize = 1024;
+
+struct Activate<T> {
+    activation: RnnCell,
+    values: *mut T,
+    blocks: usize,
+}
+
+impl<T: Scalar> Kernel<T> for Activate<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        let zero = V::splat(T::ZERO);
+        for block in 0..self.blocks {
+            // SAFETY: `activate` gives each thread blocks of its own.
+            unsafe {
+                let at = self.values.add(block * GROUP);
+                let mut slots = [V::load(at), zero, zero, zero];
+                self.activation.forward(&mut slots, zero, zero).0.store(at);
+            }
+        }
+    }
+}
+
+/// The vanilla cell's activation of every number, in place: `tanh(x)` or `max(0, x)`.
+pub fn activate<T: Scalar>(compute: &Compute, activation: RnnCell, values: &mut Panels<T>) {
+    T::activate(compute, activation, values)
+}
+
+pub(crate) fn activate_of<T: Scalar>(
+    compute: &Compute,
+    activation: RnnCell,
+    values: &mut Panels<T>,
+) {
+    let count = values.blocks().len();
+    let shared = Shared::new(values.blocks_mut());
+    compute.split(count, ACTIVATION_PART, |range| {
+        // SAFETY: the range lies inside the matrix.
+        let values = unsafe { shared.get().add(range.start).cast::<T>() };
+        compute.isa().run(Activate {
+            activation,
+            values,
+            blocks: range.len(),
+        });
+    });
+}
+
+struct ActivateBackward<T> {
+    activation: RnnCell,
+    y: *const T,
+    d: *mut T,
+    blocks: usize,
+}
+
+impl<T: Scalar> Kernel<T> for ActivateBackward<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        let zero = V::splat(T::ZERO);
+        for block in 0..self.blocks {
+            // SAFETY: `activate_backward` has checked the sizes and gives each thread blocks of its own.
+            unsafe {
+                let at = self.d.add(block * GROUP);
+                let mut slots = [V::load(self.y.add(block * GROUP)), zero, zero, zero];
+                let step = BackwardStep {
+                    d_h: V::load(at),
+                    d_c: zero,
+                    h_previous: zero,
+                    c_previous: zero,
+                    c: zero,
+                };
+                self.activation.backward(&mut slots, step);
+                slots[0].store(at);
+            }
+        }
+    }
+}
+
+/// The backward pass of [`activate`], in place: from the gradient of `y = activate(x)` to that of `x`.
+///
+/// # Panics
+/// If the sizes differ.
+pub fn activate_backward<T: Scalar>(
+    compute: &Compute,
+    activation: RnnCell,
+    y: &Panels<T>,
+    d: &mut Panels<T>,
+) {
+    T::activate_backward(compute, activation, y, d)
+}
+
+pub(crate) fn activate_backward_of<T: Scalar>(
+    compute: &Compute,
+    activation: RnnCell,
+    y: &Panels<T>,
+    d: &mut Panels<T>,
+) {
+    assert_eq!((d.rows(), d.columns()), (y.rows(), y.columns()), "gradient");
+    let count = y.blocks().len();
+    let shared = Shared::new(d.blocks_mut());
+    compute.split(count, ACTIVATION_PART, |range| {
+        // SAFETY: the range lies inside both matrices.
+        let (y, d) = unsafe {
+            (
+                y.blocks().as_ptr().add(range.start).cast::<T>(),
+                shared.get().add(range.start).cast::<T>(),
+            )
+        };
+        compute.isa().run(ActivateBackward {
+            activation,
+            y,
+            d,
+            blocks: range.len(),
+        });
+    });
 }

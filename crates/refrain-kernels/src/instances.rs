@@ -3,14 +3,21 @@
 //! A generic function is compiled anew in every crate that calls it, and these are the largest of the project: the
 //! public ones only pass on to the methods of this trait.
 
-use crate::cells::AnyCell;
+use crate::batch_norm::{BatchNormBackward, ColumnScaling};
+use crate::cells::{AnyCell, RnnCell};
 use crate::compute::Compute;
+use crate::convolution::{ConvolutionBackward, ConvolutionForward};
 use crate::dropout::DropoutKey;
 use crate::panels::{Block, Packed, Panels};
 use crate::product::{RowRun, Slots};
 use crate::recurrent::{Backward, Forward};
-use crate::update::{AdamStep, SgdStep};
-use crate::{dropout, elementwise, product, recurrent, softmax, update};
+use crate::recurrent_norm::NormForward;
+use crate::recurrent_norm_backward::NormBackward;
+use crate::update::{AdamStep, RootStep, SgdStep};
+use crate::{
+    batch_norm, convolution, dropout, elementwise, norm, product, recurrent, recurrent_norm,
+    recurrent_norm_backward, softmax, update,
+};
 
 /// Each method is documented as the public function of its name.
 pub trait Instances: Sized {
@@ -67,10 +74,65 @@ pub trait Instances: Sized {
         gradient: &[Self],
         velocity: &mut [Self],
     );
+    fn root(
+        compute: &Compute,
+        step: RootStep,
+        weight: &mut [Self],
+        gradient: &[Self],
+        squares: &mut [Self],
+    );
     fn sum_of_squares(compute: &Compute, values: &[Self]) -> f64;
     fn scale(compute: &Compute, values: &mut [Self], factor: Self);
+    fn activate(compute: &Compute, activation: RnnCell, values: &mut Panels<Self>);
+    fn activate_backward(
+        compute: &Compute,
+        activation: RnnCell,
+        y: &Panels<Self>,
+        d: &mut Panels<Self>,
+    );
+    fn convolution_forward(compute: &Compute, args: ConvolutionForward<'_, Self>);
+    fn convolution_backward(compute: &Compute, args: ConvolutionBackward<'_, Self>);
     fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, Self>);
     fn backward(compute: &Compute, cell: AnyCell, args: Backward<'_, Self>);
+    fn norm_forward(compute: &Compute, cell: AnyCell, args: NormForward<'_, Self>);
+    fn norm_backward(compute: &Compute, cell: AnyCell, args: NormBackward<'_, Self>);
+    fn layer_norm(compute: &Compute, units: usize, values: &mut Panels<Self>, factors: &mut [Self]);
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a backward pass reads what the forward pass left"
+    )]
+    fn layer_norm_backward(
+        compute: &Compute,
+        units: usize,
+        d: &Panels<Self>,
+        slots: Slots,
+        normalised: &Panels<Self>,
+        gain: &[Block<Self>],
+        factors: &[Self],
+        to: &mut Panels<Self>,
+    );
+    fn column_products(
+        compute: &Compute,
+        runs: &[RowRun],
+        a: &Panels<Self>,
+        b: &Panels<Self>,
+        slots: Slots,
+        sums: &mut [Block<Self>],
+    );
+    fn column_moments(
+        compute: &Compute,
+        x: &Panels<Self>,
+        mean: &mut [Block<Self>],
+        variance: &mut [Block<Self>],
+    );
+    fn scale_columns(
+        compute: &Compute,
+        scaling: ColumnScaling<'_, Self>,
+        bias: &[Block<Self>],
+        x: &Panels<Self>,
+        y: &mut Panels<Self>,
+    );
+    fn batch_norm_backward(compute: &Compute, args: BatchNormBackward<'_, Self>);
 }
 
 macro_rules! instances {
@@ -108,12 +170,32 @@ macro_rules! instances {
                 update::sgd_of(compute, step, weight, gradient, velocity)
             }
 
+            fn root(compute: &Compute, step: RootStep, weight: &mut [$type], gradient: &[$type], squares: &mut [$type]) {
+                update::root_of(compute, step, weight, gradient, squares)
+            }
+
             fn sum_of_squares(compute: &Compute, values: &[$type]) -> f64 {
                 elementwise::sum_of_squares_of(compute, values)
             }
 
             fn scale(compute: &Compute, values: &mut [$type], factor: $type) {
                 elementwise::scale_of(compute, values, factor)
+            }
+
+            fn activate(compute: &Compute, activation: RnnCell, values: &mut Panels<$type>) {
+                elementwise::activate_of(compute, activation, values)
+            }
+
+            fn activate_backward(compute: &Compute, activation: RnnCell, y: &Panels<$type>, d: &mut Panels<$type>) {
+                elementwise::activate_backward_of(compute, activation, y, d)
+            }
+
+            fn convolution_forward(compute: &Compute, args: ConvolutionForward<'_, $type>) {
+                convolution::convolution_forward_of(compute, args)
+            }
+
+            fn convolution_backward(compute: &Compute, args: ConvolutionBackward<'_, $type>) {
+                convolution::convolution_backward_of(compute, args)
             }
 
             fn forward(compute: &Compute, cell: AnyCell, args: Forward<'_, $type>) {
@@ -130,6 +212,46 @@ macro_rules! instances {
                     AnyCell::Gru(cell) => recurrent::backward_of(compute, cell, args),
                     AnyCell::Lstm(cell) => recurrent::backward_of(compute, cell, args),
                 }
+            }
+
+            fn norm_forward(compute: &Compute, cell: AnyCell, args: NormForward<'_, $type>) {
+                match cell {
+                    AnyCell::Rnn(cell) => recurrent_norm::norm_forward_of(compute, cell, args),
+                    AnyCell::Gru(cell) => recurrent_norm::norm_forward_of(compute, cell, args),
+                    AnyCell::Lstm(cell) => recurrent_norm::norm_forward_of(compute, cell, args),
+                }
+            }
+
+            fn norm_backward(compute: &Compute, cell: AnyCell, args: NormBackward<'_, $type>) {
+                match cell {
+                    AnyCell::Rnn(cell) => recurrent_norm_backward::norm_backward_of(compute, cell, args),
+                    AnyCell::Gru(cell) => recurrent_norm_backward::norm_backward_of(compute, cell, args),
+                    AnyCell::Lstm(cell) => recurrent_norm_backward::norm_backward_of(compute, cell, args),
+                }
+            }
+
+            fn layer_norm(compute: &Compute, units: usize, values: &mut Panels<$type>, factors: &mut [$type]) {
+                norm::layer_norm_of(compute, units, values, factors)
+            }
+
+            fn layer_norm_backward(compute: &Compute, units: usize, d: &Panels<$type>, slots: Slots, normalised: &Panels<$type>, gain: &[Block<$type>], factors: &[$type], to: &mut Panels<$type>) {
+                norm::layer_norm_backward_of(compute, units, d, slots, normalised, gain, factors, to)
+            }
+
+            fn column_products(compute: &Compute, runs: &[RowRun], a: &Panels<$type>, b: &Panels<$type>, slots: Slots, sums: &mut [Block<$type>]) {
+                norm::column_products_of(compute, runs, a, b, slots, sums)
+            }
+
+            fn column_moments(compute: &Compute, x: &Panels<$type>, mean: &mut [Block<$type>], variance: &mut [Block<$type>]) {
+                batch_norm::column_moments_of(compute, x, mean, variance)
+            }
+
+            fn scale_columns(compute: &Compute, scaling: ColumnScaling<'_, $type>, bias: &[Block<$type>], x: &Panels<$type>, y: &mut Panels<$type>) {
+                batch_norm::scale_columns_of(compute, scaling, bias, x, y)
+            }
+
+            fn batch_norm_backward(compute: &Compute, args: BatchNormBackward<'_, $type>) {
+                batch_norm::batch_norm_backward_of(compute, args)
             }
         }
     )*};

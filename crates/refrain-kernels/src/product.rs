@@ -13,13 +13,13 @@ const DEPTH_BLOCK: usize = 256;
 
 /// A two-level walk along the chain: `outer` runs of `inner` terms, with the distances between terms.
 #[derive(Clone, Copy)]
-struct Walk {
-    outer: usize,
-    a_outer: isize,
-    b_outer: isize,
-    inner: usize,
-    a_inner: usize,
-    b_inner: usize,
+pub(crate) struct Walk {
+    pub(crate) outer: usize,
+    pub(crate) a_outer: isize,
+    pub(crate) b_outer: isize,
+    pub(crate) inner: usize,
+    pub(crate) a_inner: usize,
+    pub(crate) b_inner: usize,
 }
 
 /// `C[r][p] += Σ A[r][k] * B[k][p]` for `R` rows and `P` panels held in registers.
@@ -71,7 +71,7 @@ unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
 
 /// `rows` rows of one to four panels, tile by tile; the rows of the tiles differ by one at most.
 #[inline(always)]
-unsafe fn tiles<V: Lanes>(
+pub(crate) unsafe fn tiles<V: Lanes>(
     rows: usize,
     panels: usize,
     c: *mut V::Scalar,
@@ -422,11 +422,11 @@ struct GradientProduct<'a, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
     /// Panels of a group in the matrix.
-    per_group: usize,
+    pub(crate) per_group: usize,
     /// The first that takes part.
-    first: usize,
+    pub(crate) first: usize,
     /// How many take part.
-    count: usize,
+    pub(crate) count: usize,
 }
 
 impl Slots {
@@ -436,6 +436,16 @@ impl Slots {
         first: 0,
         count: 1,
     };
+
+    /// All panels of a matrix with so many in a group.
+    #[must_use]
+    pub const fn all(count: usize) -> Self {
+        Self {
+            per_group: count,
+            first: 0,
+            count,
+        }
+    }
 
     /// The slots of cell `C` that receive the input's product.
     #[must_use]

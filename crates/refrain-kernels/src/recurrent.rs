@@ -6,6 +6,7 @@
 
 use crate::cells::{BackwardStep, Cell};
 use crate::compute::{Compute, Shared};
+use crate::masked::{Fed, FedGradient, MaskedState};
 use crate::panels::{Block, GROUP, Packed, Panels, groups};
 use crate::product::{Left, panel_product};
 use crate::scalar::Scalar;
@@ -42,13 +43,17 @@ pub struct Forward<'a, T> {
     pub h: &'a mut Panels<T>,
     /// Written: the cell states, rows over time, where the cell has them; else not touched.
     pub c: &'a mut Panels<T>,
+    /// Recurrent dropout, where there is any.
+    pub masked: Option<MaskedState<'a, T>>,
 }
 
 /// Where the states of the step before stand: rows `start..` of panels `panel` numbers apart.
-struct Previous<T> {
-    h: *const T,
-    c: *const T,
-    panel: usize,
+pub(crate) struct Previous<T> {
+    pub(crate) h: *const T,
+    pub(crate) c: *const T,
+    /// What `W_hh` reads.
+    pub(crate) fed: *const T,
+    pub(crate) panel: usize,
 }
 
 struct ForwardRows<'a, T, C> {
@@ -64,6 +69,7 @@ struct ForwardRows<'a, T, C> {
     c_0: *const T,
     h: *mut T,
     c: *mut T,
+    fed: Fed<T>,
 }
 
 impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
@@ -76,8 +82,12 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
         let panel = total * GROUP;
         let (x_first, x_count) = (C::X.0, C::X.1.len());
         let (h_first, h_count) = (C::H.0, C::H.1.len());
+        let is_masked = self.fed.is_masked();
         // SAFETY: `forward` has checked the sizes and gives each thread rows of its own.
         unsafe {
+            let hidden_groups = groups(self.hidden);
+            self.fed
+                .mask_initial::<V>(self.h_0, batch, self.rows.clone(), hidden_groups);
             for t in 0..self.offsets.len() - 1 {
                 let start = self.offsets[t];
                 let live = self.offsets[t + 1] - start;
@@ -92,6 +102,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
                     Previous {
                         h: self.h_0.add(at),
                         c: self.c_0.wrapping_add(at),
+                        fed: self.fed.h_0.get().add(at),
                         panel: batch * GROUP,
                     }
                 } else {
@@ -99,10 +110,11 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
                     Previous {
                         h: self.h.add(at),
                         c: self.c.wrapping_add(at),
+                        fed: self.fed.h.get().add(at),
                         panel,
                     }
                 };
-                for group in 0..groups(self.hidden) {
+                for group in 0..hidden_groups {
                     let gates = self.gates.add(group * C::SLOTS * panel + row * GROUP);
                     for slot in 0..C::SLOTS {
                         let to = gates.add(slot * panel);
@@ -152,7 +164,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
                         gates.add(h_first * panel),
                         panel,
                         Left {
-                            start: previous.h,
+                            start: previous.fed,
                             group_stride: previous.panel,
                             depth: self.hidden,
                         },
@@ -177,6 +189,11 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
                             slots[slot].store(gates.add(slot * panel + b * GROUP));
                         }
                         h.store(self.h.add(to));
+                        if is_masked {
+                            let at = (group * batch + self.rows.start + b) * GROUP;
+                            let mask = V::load(self.fed.mask.get().add(at));
+                            h.mul(mask).store(self.fed.h.get().add(to));
+                        }
                         if C::HAS_C {
                             c.store(self.c.add(to));
                         }
@@ -187,7 +204,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for ForwardRows<'_, T, C> {
     }
 }
 
-fn check_offsets(offsets: &[usize]) -> (usize, usize) {
+pub(crate) fn check_offsets(offsets: &[usize]) -> (usize, usize) {
     assert!(offsets.len() >= 2 && offsets[0] == 0, "offsets {offsets:?}");
     let mut live = offsets[1];
     for step in offsets.windows(2) {
@@ -253,7 +270,8 @@ pub(crate) fn forward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: F
         }
     }
     let gates = Shared::new(args.gates.blocks_mut());
-    let h = Shared::new(args.h.blocks_mut());
+    let h = Shared::of_blocks(args.h.blocks_mut());
+    let fed = Fed::new(args.masked, args.h_0, h, total);
     let c = Shared::new(args.c.blocks_mut());
     let (h_0, c_0) = (args.h_0.blocks(), args.c_0.blocks());
     compute.split(batch, 1, |rows| {
@@ -268,8 +286,9 @@ pub(crate) fn forward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: F
             gates: gates.get().cast::<T>(),
             h_0: h_0.as_ptr().cast::<T>(),
             c_0: c_0.as_ptr().cast::<T>(),
-            h: h.get().cast::<T>(),
+            h: h.get(),
             c: c.get().cast::<T>(),
+            fed,
         });
     });
 }
@@ -299,6 +318,8 @@ pub struct Backward<'a, T> {
     pub d_h: &'a mut Panels<T>,
     /// The same for the cell state.
     pub d_c: &'a mut Panels<T>,
+    /// With recurrent dropout: the mask as in [`MaskedState`], and space of the same size.
+    pub masked: Option<(&'a Panels<T>, &'a mut Panels<T>)>,
 }
 
 struct BackwardRows<'a, T, C> {
@@ -318,12 +339,13 @@ struct BackwardRows<'a, T, C> {
     d_output: *const T,
     d_h: *mut T,
     d_c: *mut T,
+    fed: FedGradient<T>,
 }
 
 /// `d += d_gates · W` for one side of the cell; the chain goes through the groups upwards, and in each through the side's
 /// slots.
 #[inline(always)]
-unsafe fn gates_product<V: Lanes>(
+pub(crate) unsafe fn gates_product<V: Lanes>(
     rows: usize,
     panels: usize,
     d: *mut V::Scalar,
@@ -395,6 +417,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                     Previous {
                         h: self.h_0.add(at),
                         c: self.c_0.wrapping_add(at),
+                        fed: std::ptr::null(),
                         panel: carry_panel,
                     }
                 } else {
@@ -402,6 +425,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                     Previous {
                         h: self.h.add(at),
                         c: self.c.wrapping_add(at),
+                        fed: std::ptr::null(),
                         panel,
                     }
                 };
@@ -467,10 +491,14 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                     }
                 }
                 let gates = self.gates.add(row * GROUP).cast_const();
+                let own = (self.rows.start, rows);
+                let d_fed = self
+                    .fed
+                    .begin::<V>(own, self.d_h, carry_panel, hidden_groups);
                 gates_product::<V>(
                     rows,
                     hidden_groups,
-                    self.d_h.add(self.rows.start * GROUP),
+                    d_fed,
                     carry_panel,
                     gates,
                     panel,
@@ -478,6 +506,7 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                     hidden_groups,
                     self.weight_hh,
                 );
+                self.fed.end::<V>(own, self.d_h, carry_panel, hidden_groups);
                 if self.input_groups > 0 {
                     for group in 0..self.input_groups {
                         for b in 0..rows {
@@ -571,6 +600,7 @@ pub(crate) fn backward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: 
     };
     let weight_ih = Shared::from_const(weight_ih);
     let gates = Shared::new(args.gates.blocks_mut());
+    let fed = FedGradient::new(args.masked, args.d_h);
     let d_h = Shared::new(args.d_h.blocks_mut());
     let d_c = Shared::new(args.d_c.blocks_mut());
     let (h, c, h_0, c_0) = (args.h, args.c, args.h_0, args.c_0);
@@ -594,6 +624,7 @@ pub(crate) fn backward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: 
             d_output: d_output.blocks().as_ptr().cast::<T>(),
             d_h: d_h.get().cast::<T>(),
             d_c: d_c.get().cast::<T>(),
+            fed,
         });
     });
 }

@@ -200,3 +200,94 @@ pub(crate) fn sgd_of<T: Scalar>(
         }
     });
 }
+
+/// One step that divides each gradient by the root of its own past: Adagrad and RMSprop.
+///
+/// `s = keep s + add g^2`, `w = w - learning_rate g / (sqrt(s) + epsilon)`.
+#[derive(Clone, Copy, Debug)]
+pub struct RootStep {
+    /// Factor on the gradient: clipping.
+    pub gradient_scale: f64,
+    /// Factor on the squares so far: 1 is Adagrad's sum, below 1 RMSprop's running mean.
+    pub keep: f64,
+    /// Factor on the new square: 1 in a sum, `1 - keep` in a running mean.
+    pub add: f64,
+    /// Added to the root of the squares.
+    pub epsilon: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Added to the gradient as `l2 * weight`.
+    pub l2: f64,
+}
+
+struct Root<T> {
+    step: RootStep,
+    weight: *mut T,
+    gradient: *const T,
+    squares: *mut T,
+    count: usize,
+}
+
+impl<T: Scalar> Kernel<T> for Root<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Scalar = T>>(self) {
+        let gradient_scale = T::from_f64(self.step.gradient_scale);
+        let (keep, add) = (T::from_f64(self.step.keep), T::from_f64(self.step.add));
+        let epsilon = T::from_f64(self.step.epsilon);
+        let (learning_rate, l2) = (
+            T::from_f64(self.step.learning_rate),
+            T::from_f64(self.step.l2),
+        );
+        // SAFETY: `root` has checked the lengths and gives each thread numbers of its own.
+        unsafe {
+            for at in 0..self.count {
+                let weight = *self.weight.add(at);
+                let gradient = l2.mul_add(weight, *self.gradient.add(at) * gradient_scale);
+                let squares = keep.mul_add(*self.squares.add(at), add * gradient * gradient);
+                *self.squares.add(at) = squares;
+                let root = squares.sqrt() + epsilon;
+                *self.weight.add(at) = weight - learning_rate * gradient / root;
+            }
+        }
+    }
+}
+
+/// One step of [`RootStep`]: Adagrad (Duchi, Hazan and Singer, 2011) or RMSprop (Hinton, lecture 6e, 2012).
+///
+/// # Panics
+/// If the lengths differ.
+pub fn root<T: Scalar>(
+    compute: &Compute,
+    step: RootStep,
+    weight: &mut [T],
+    gradient: &[T],
+    squares: &mut [T],
+) {
+    T::root(compute, step, weight, gradient, squares)
+}
+
+pub(crate) fn root_of<T: Scalar>(
+    compute: &Compute,
+    step: RootStep,
+    weight: &mut [T],
+    gradient: &[T],
+    squares: &mut [T],
+) {
+    let count = weight.len();
+    assert_eq!((gradient.len(), squares.len()), (count, count), "lengths");
+    let (weight, squares) = (Shared::new(weight), Shared::new(squares));
+    compute.split(count, LEAST, |range| {
+        // SAFETY: the range lies inside all three slices.
+        unsafe {
+            compute.isa().run(Root {
+                step,
+                weight: weight.get().add(range.start),
+                gradient: gradient.as_ptr().add(range.start),
+                squares: squares.get().add(range.start),
+                count: range.len(),
+            });
+        }
+    });
+}

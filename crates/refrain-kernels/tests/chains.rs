@@ -208,6 +208,7 @@ fn pass<T: Scalar, C: Cell>(
         c_0: state.1,
         h: &mut h,
         c: &mut c,
+        masked: None,
     };
     forward(compute, cell, args);
     let activated = gates.clone();
@@ -226,6 +227,7 @@ fn pass<T: Scalar, C: Cell>(
         d_output,
         d_h: &mut d_h,
         d_c: &mut d_c,
+        masked: None,
     };
     backward(compute, cell, args);
     Pass {

@@ -15,13 +15,13 @@
 //! use std::{path::Path, time::Instant};
 //!
 //! use refrain::generate::{Generator, Sampler};
-//! use refrain::run::{Given, LanguageModelRun, model::LoadedModel, settings::Settings};
+//! use refrain::run::{Given, Run, model::LoadedModel, settings::Settings};
 //! use refrain::train::{Purpose, Surroundings, keyed_rng};
 //! use refrain::{Compute, Isa};
 //!
 //! fn learn_and_write(text: &Path, folder: &Path) -> refrain::Result<String> {
 //!     let settings = Settings { data: Some(vec![text.into()]), epochs: Some(3.0), ..Settings::default() };
-//!     let mut run = LanguageModelRun::begin(settings, folder, false, Given::default())?;
+//!     let mut run = Run::begin(settings, folder, false, Given::default())?;
 //!     let (compute, start) = (Compute::new(Isa::detect(), 2), Instant::now());
 //!     let clock = || start.elapsed().as_secs_f64();
 //!     let surroundings = Surroundings { clock: &clock, stop: &|| false };

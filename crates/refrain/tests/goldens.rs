@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::Array3;
-use refrain::models::{LanguageModel, LanguageModelConfig, LanguageModelSpace, TokenBatch};
+use refrain::models::{LanguageModel, LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::{
-    CellKind, Init, Linear, Nonlinearity, PackedLinear, Parameters, SoftmaxCrossEntropy, Stack,
-    StackConfig, StackState, Steps,
+    CellKind, Init, Linear, Nonlinearity, PackedLinear, Parameter, Parameters, SoftmaxCrossEntropy,
+    Stack, StackConfig, StackState, Steps,
 };
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain_kernels::{Compute, Isa, Panels, Scalar};
@@ -175,6 +175,10 @@ fn check_layers<T: Scalar + Into<f64>>(
         hidden_size: HIDDEN,
         num_layers,
         dropout: 0.0,
+        recurrent_dropout: 0.0,
+        bidirectional: false,
+        layer_norm: false,
+        batch_norm: false,
         init: Init::Uniform,
         forget_bias: None,
     };
@@ -360,7 +364,7 @@ fn chunk_of(tokens: &[i64], step: usize, offset: usize) -> Vec<u32> {
 fn check_training<T: Scalar + Into<f64>>(name: &str, tolerance: Tolerance) {
     let (golden, tensors) = golden(&format!("language_model_{name}"));
     let tie_weights = name == "tied";
-    let config = LanguageModelConfig {
+    let config = ModelConfig {
         cell: name.parse().unwrap_or(CellKind::Lstm),
         nonlinearity: Nonlinearity::Tanh,
         hidden_size: LM_HIDDEN,
@@ -443,5 +447,57 @@ fn ten_training_steps_equal_pytorch_in_f64() {
 fn ten_training_steps_equal_pytorch_in_f32() {
     for name in ["rnn", "gru", "lstm", "tied"] {
         check_training::<f32>(name, TRAINING_F32);
+    }
+}
+
+struct One<T>(Parameter<T>);
+
+impl<T> Parameters<T> for One<T> {
+    fn visit<'a>(&'a self, visit: &mut dyn FnMut(&'a Parameter<T>)) {
+        visit(&self.0);
+    }
+    fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>)) {
+        visit(&mut self.0);
+    }
+}
+
+fn check_optimizer<T: Scalar + Into<f64>>(kind: OptimizerKind, tolerance: Tolerance) {
+    const WEIGHTS: usize = 37;
+    let (_, tensors) = golden("optimizers");
+    let settings = OptimizerConfig {
+        kind,
+        learning_rate: LEARNING_RATE,
+        momentum: 0.5,
+        weight_decay: 0.25,
+        clip_norm: None,
+        schedule: Schedule::Constant,
+        warmup_steps: 0,
+    };
+    let compute = compute::<T>();
+    let mut parameters = One(Parameter::<T>::zeros("weight", &[WEIGHTS]));
+    parameters.0.value = cast(&tensors["weight"]);
+    let mut optimizer = Optimizer::new(&settings, &parameters);
+    let mut weights = Vec::new();
+    for (step, gradient) in tensors["gradients"].chunks_exact(WEIGHTS).enumerate() {
+        parameters.0.grad = cast(gradient);
+        let update = optimizer.clip(gradient_norm(&compute, &parameters));
+        optimizer.update(
+            &compute,
+            &mut parameters,
+            step as u64 + 1,
+            LEARNING_RATE,
+            update,
+        );
+        weights.extend_from_slice(&parameters.0.value);
+    }
+    assert_eq!(weights.len(), STEPS * WEIGHTS);
+    assert_near(kind.name(), &weights, &tensors, tolerance);
+}
+
+#[test]
+fn ten_steps_of_every_optimizer_equal_pytorch() {
+    for &kind in OptimizerKind::ALL {
+        check_optimizer::<f64>(kind, LAYER_F64);
+        check_optimizer::<f32>(kind, LAYER_F32);
     }
 }

@@ -5,7 +5,7 @@
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
-use refrain::models::{LanguageModel, LanguageModelConfig, LanguageModelSpace, TokenBatch};
+use refrain::models::{LanguageModel, LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::{
     CellKind, Init, Nonlinearity, Parameter, Parameters, Stack, StackConfig, StackState,
 };
@@ -101,6 +101,10 @@ fn check_stack(cell: CellKind, nonlinearity: Nonlinearity, num_layers: usize) {
         hidden_size: HIDDEN,
         num_layers,
         dropout: 0.0,
+        recurrent_dropout: 0.0,
+        bidirectional: false,
+        layer_norm: false,
+        batch_norm: false,
         init: Init::Uniform,
         forget_bias: None,
     };
@@ -199,14 +203,14 @@ fn stacks_of_every_cell_pass_the_gradient_check() {
 fn check_language_model(cell: CellKind, tie_weights: bool, dropout: f64) {
     let rng = &mut ChaCha12Rng::seed_from_u64(5);
     let compute = Compute::single(Isa::detect());
-    let config = LanguageModelConfig {
+    let config = ModelConfig {
         cell,
         hidden_size: 6,
         num_layers: 2,
         embedding_size: if tie_weights { 6 } else { 4 },
         dropout,
         tie_weights,
-        ..LanguageModelConfig::default()
+        ..ModelConfig::default()
     };
     let vocab_size = 21;
     let mut model = LanguageModel::new(&config, vocab_size, rng);

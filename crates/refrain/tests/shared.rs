@@ -1,7 +1,7 @@
 //! Tests on real data that lies beside the repository (or where `REFRAIN_DATA` says). Where it is absent they say so and pass.
 
 use refrain::data::{LmData, Split, Text, TokenKind};
-use refrain::models::{LanguageModel, LanguageModelConfig};
+use refrain::models::{LanguageModel, ModelConfig};
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain::train::{ChunkPlan, LanguageModelData, LanguageModelTask, Purpose, Task, keyed_rng};
 use refrain::{Compute, Isa};
@@ -23,7 +23,7 @@ fn a_small_model_learns_shakespeare() -> refrain::Result<()> {
     assert_eq!(data.vocabulary.len(), 65);
     assert_eq!(data.train.len(), 1_003_854);
 
-    let config = LanguageModelConfig::default();
+    let config = ModelConfig::default();
     let mut rng = keyed_rng(0, Purpose::Weights, 0);
     let model = LanguageModel::new(&config, data.vocabulary.len(), &mut rng);
     let optimizer = OptimizerConfig {
@@ -41,6 +41,7 @@ fn a_small_model_learns_shakespeare() -> refrain::Result<()> {
         vocabulary: data.vocabulary,
         train: data.train,
         validation: data.validation[..20_000].to_vec(),
+        test: Vec::new(),
     };
     let mut task = LanguageModelTask::new(model, data, plan, 0);
     let compute = Compute::new(Isa::detect(), 2);

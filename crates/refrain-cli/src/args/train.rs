@@ -150,7 +150,7 @@ struct TrainingFlags {
     #[arg(long, value_name = "N")]
     warmup_steps: Option<u64>,
 
-    /// Weight decay: apart from the gradient with adamw, added to it with adam and sgd.
+    /// Weight decay: apart from the gradient with adamw, added to it with the others.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
-use refrain::models::LanguageModelConfig;
+use refrain::models::ModelConfig;
 use refrain::nn::CellKind;
 use refrain::{Compute, Error};
 use serde::Serialize;
@@ -104,13 +104,13 @@ pub(crate) fn run(args: &BenchArgs, context: &mut Context) -> anyhow::Result<Exi
 }
 
 /// The model of a workload.
-fn config(workload: &Workload) -> LanguageModelConfig {
-    LanguageModelConfig {
+fn config(workload: &Workload) -> ModelConfig {
+    ModelConfig {
         cell: workload.cell,
         hidden_size: workload.hidden_size,
         num_layers: workload.num_layers,
         embedding_size: workload.embedding_size,
-        ..LanguageModelConfig::default()
+        ..ModelConfig::default()
     }
 }
 

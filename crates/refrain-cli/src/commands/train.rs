@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use refrain::Compute;
-use refrain::run::{Given, LanguageModelRun, Summary};
+use refrain::run::{Given, Run, Summary};
 use refrain::train::{Outcome, Surroundings};
 use serde::Serialize;
 
@@ -32,10 +32,10 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
         available_bytes: machine::available_bytes(),
     };
     let mut run = match (&args.resume, &args.output) {
-        (Some(path), _) => LanguageModelRun::resume(path, args.flags(None), given)?,
+        (Some(path), _) => Run::resume(path, args.flags(None), given)?,
         (None, Some(output)) => {
             let settings = args.settings(context.seed)?;
-            let run = LanguageModelRun::begin(settings, output, args.overwrite, given)?;
+            let run = Run::begin(settings, output, args.overwrite, given)?;
             if args.recipe() == Recipe::Demo {
                 context.notice(
                     "no data was given: learning from the built-in text (Cicero, De finibus), by its demo recipe",
@@ -106,12 +106,7 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
     Ok(exit)
 }
 
-fn tell(
-    context: &mut Context,
-    run: &LanguageModelRun,
-    summary: &Summary,
-    exit: Exit,
-) -> anyhow::Result<()> {
+fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyhow::Result<()> {
     let folder = run.folder();
     if exit == Exit::Interrupted {
         context.notice(&format!(

@@ -1,12 +1,26 @@
 //! Data: vocabularies, texts, batches.
 
+pub mod arrays;
+pub mod conll;
 pub mod demo;
+pub mod embeddings;
 pub mod lm;
+pub mod pictures;
+pub mod rows;
 pub mod source;
+pub mod standardisation;
 pub mod symbols;
+pub mod table;
 pub mod text;
 pub mod vocabulary;
 
+pub use arrays::{ArrayLabels, Arrays, NpzWriter, Targets, Values};
+pub use pictures::IdxPair;
+pub use standardisation::Standardisation;
+pub use conll::{SentenceOptions, SentenceReader, TaggedSentence, TaggedSentences, read_conll};
+pub use embeddings::{Embeddings, read_embeddings};
 pub use lm::{LmData, LmNotes, Portion, Split};
+pub use rows::{OnBadRow, RowNotes};
+pub use table::{LabelledText, LabelledTexts, TableOptions, TableReader, read_table};
 pub use text::{Text, TextOptions, TokenReader};
 pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary};

@@ -16,11 +16,11 @@ use crate::models::{LanguageModel, Stream};
 /// use refrain::Isa;
 /// use refrain::data::Vocabulary;
 /// use refrain::generate::{Generator, Sampler};
-/// use refrain::models::{LanguageModel, LanguageModelConfig};
+/// use refrain::models::{LanguageModel, ModelConfig};
 ///
 /// let vocabulary = Vocabulary::from_chars("helo".chars())?;
 /// let mut rng = ChaCha12Rng::seed_from_u64(1);
-/// let mut model = LanguageModel::new(&LanguageModelConfig::default(), vocabulary.len(), &mut rng);
+/// let mut model = LanguageModel::new(&ModelConfig::default(), vocabulary.len(), &mut rng);
 /// let mut generator = Generator::new(&mut model, &vocabulary, Isa::detect());
 /// generator.start(&vocabulary.try_encode("h")?);
 /// let draw = generator.next(&mut Sampler::new(), &mut rng)?;

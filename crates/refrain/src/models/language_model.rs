@@ -1,101 +1,11 @@
 use rand::Rng;
 use refrain_kernels::{Compute, DropoutKey, Panels, Scalar, dropout};
 
+use super::ModelConfig;
 use crate::nn::{
-    CellKind, DistinctTokens, Embedding, Init, InputGradient, LayerInput, Linear, Nonlinearity,
-    PackedLinear, Parameter, Parameters, SoftmaxCrossEntropy, Stack, StackConfig, StackSpace,
-    StackState, Steps,
+    DistinctTokens, Embedding, InputGradient, LayerInput, Linear, PackedLinear, Parameter,
+    Parameters, SoftmaxCrossEntropy, Stack, StackSpace, StackState, Steps,
 };
-
-/// The architecture of a language model: embedding, recurrent stack, linear.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LanguageModelConfig {
-    /// The cell of every layer.
-    pub cell: CellKind,
-    /// The activation of the vanilla cell.
-    pub nonlinearity: Nonlinearity,
-    /// Units of each layer.
-    pub hidden_size: usize,
-    /// Layers.
-    pub num_layers: usize,
-    /// Features of a token's vector.
-    pub embedding_size: usize,
-    /// Dropout between layers and before the linear layer, `0 ≤ p < 1`.
-    pub dropout: f64,
-    /// Whether the linear layer uses the embedding's weights (then both sizes are equal).
-    pub tie_weights: bool,
-    /// How the recurrent weights begin.
-    pub init: Init,
-    /// Where the LSTM's forget bias begins; `None` leaves what `init` gives.
-    pub forget_bias: Option<f64>,
-}
-
-impl Default for LanguageModelConfig {
-    /// A small model: one LSTM layer of 128 units.
-    fn default() -> Self {
-        Self {
-            cell: CellKind::Lstm,
-            nonlinearity: Nonlinearity::Tanh,
-            hidden_size: 128,
-            num_layers: 1,
-            embedding_size: 32,
-            dropout: 0.0,
-            tie_weights: false,
-            init: Init::Uniform,
-            forget_bias: Some(1.0),
-        }
-    }
-}
-
-impl LanguageModelConfig {
-    fn stack(&self) -> StackConfig {
-        StackConfig {
-            cell: self.cell,
-            nonlinearity: self.nonlinearity,
-            input_size: self.embedding_size,
-            hidden_size: self.hidden_size,
-            num_layers: self.num_layers,
-            dropout: self.dropout,
-            init: self.init,
-            forget_bias: self.forget_bias,
-        }
-    }
-
-    /// The number of trainable numbers, in floating point so that no size overflows.
-    #[must_use]
-    pub fn parameter_estimate(&self, vocab_size: usize) -> f64 {
-        let gates = match self.cell {
-            CellKind::Rnn => 1.0,
-            CellKind::Gru => 3.0,
-            CellKind::Lstm => 4.0,
-        };
-        let (vocab, embedding, hidden) = (
-            vocab_size as f64,
-            self.embedding_size as f64,
-            self.hidden_size as f64,
-        );
-        let first = gates * hidden * (embedding + hidden + 2.0);
-        let further = gates * hidden * (2.0 * hidden + 2.0) * (self.num_layers as f64 - 1.0);
-        let linear = if self.tie_weights {
-            vocab
-        } else {
-            vocab * (hidden + 1.0)
-        };
-        vocab * embedding + first + further + linear
-    }
-
-    /// An estimate of the bytes that training takes in all: weights, gradients, moments, packed copies, and the
-    /// activations of a chunk.
-    #[must_use]
-    pub fn memory_estimate(&self, vocab_size: usize, batch: usize, seq_len: usize) -> f64 {
-        let slots = if self.cell == CellKind::Rnn { 1.0 } else { 4.0 };
-        let pad = |size: usize| (size.div_ceil(16) * 16) as f64;
-        let rows = batch as f64 * seq_len as f64;
-        let layer = pad(self.hidden_size) * (slots + 3.0) * self.num_layers as f64;
-        let activations = rows * (layer + 4.0 * pad(self.hidden_size) + pad(vocab_size) + 16.0);
-        4.0 * (9.0 * self.parameter_estimate(vocab_size) + activations)
-    }
-}
 
 /// A recurrent language model: from each token and the state to scores for the next token.
 ///
@@ -115,7 +25,7 @@ impl LanguageModelConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LanguageModel<T> {
     /// The architecture.
-    pub config: LanguageModelConfig,
+    pub config: ModelConfig,
     /// The tokens' vectors.
     pub embedding: Embedding<T>,
     /// The recurrent layers.
@@ -173,18 +83,18 @@ pub struct TokenBatch<'a> {
 impl<T: Scalar> LanguageModel<T> {
     /// A model of zeros.
     #[must_use]
-    pub fn zeros(config: &LanguageModelConfig, vocab_size: usize) -> Self {
+    pub fn zeros(config: &ModelConfig, vocab_size: usize) -> Self {
         Self {
             config: config.clone(),
             embedding: Embedding::zeros("embedding", vocab_size, config.embedding_size),
-            stack: Stack::zeros(&config.stack(), "rnn"),
+            stack: Stack::zeros(&config.stack(config.embedding_size), "rnn"),
             linear: Linear::zeros("linear", config.hidden_size, vocab_size),
         }
     }
 
     /// A model with weights drawn from `rng`.
     #[must_use]
-    pub fn new(config: &LanguageModelConfig, vocab_size: usize, rng: &mut impl Rng) -> Self {
+    pub fn new(config: &ModelConfig, vocab_size: usize, rng: &mut impl Rng) -> Self {
         let mut model = Self::zeros(config, vocab_size);
         // Vectors of tokens are normal as in PyTorch; a tied one also scores, where that deviation would be far too great.
         let deviation = if config.tie_weights {
@@ -193,7 +103,9 @@ impl<T: Scalar> LanguageModel<T> {
             1.0
         };
         model.embedding.initialise(deviation, rng);
-        model.stack.initialise(&config.stack(), rng);
+        model
+            .stack
+            .initialise(&config.stack(config.embedding_size), rng);
         model.linear.initialise(rng);
         model
     }

@@ -1,7 +1,7 @@
 //! Models: layers joined for a task.
 
+mod config;
 mod language_model;
 
-pub use language_model::{
-    LanguageModel, LanguageModelConfig, LanguageModelSpace, Stream, TokenBatch,
-};
+pub use config::ModelConfig;
+pub use language_model::{LanguageModel, LanguageModelSpace, Stream, TokenBatch};

@@ -64,8 +64,24 @@ pub struct StackConfig {
     pub num_layers: usize,
     /// Probability that an output of one layer is dropped on its way to the next, `0 ≤ p < 1`.
     pub dropout: f64,
+    /// Probability that a unit is dropped from what the recurrent matrices read, for a whole sequence, `0 ≤ p < 1`.
+    pub recurrent_dropout: f64,
+    /// Whether each layer reads its inputs in both directions.
+    pub bidirectional: bool,
+    /// Whether the cells have layer norm, see [`CellNorm`](super::CellNorm).
+    pub layer_norm: bool,
+    /// Whether there is batch norm between the layers, see [`BatchNorm`](super::BatchNorm); it takes two of them.
+    pub batch_norm: bool,
     /// How the weights begin.
     pub init: Init,
     /// The value at which the sum of an LSTM's two forget biases begins; `None` leaves what `init` gives.
     pub forget_bias: Option<f64>,
+}
+
+impl StackConfig {
+    /// Layers at each depth: one, or two that read in opposite directions.
+    #[must_use]
+    pub fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
+    }
 }

@@ -9,7 +9,7 @@ pub struct Parameter<T> {
     pub shape: Vec<usize>,
     /// The numbers, row-major.
     pub value: Vec<T>,
-    /// Their gradient, written by a backward pass.
+    /// Their gradient, written by a backward pass; empty in a buffer.
     pub grad: Vec<T>,
 }
 
@@ -23,6 +23,17 @@ impl<T: Scalar> Parameter<T> {
             shape: shape.to_vec(),
             value: vec![T::ZERO; count],
             grad: vec![T::ZERO; count],
+        }
+    }
+
+    /// An array that belongs to a model but is not trained: it has no gradient.
+    #[must_use]
+    pub fn buffer(name: impl Into<String>, value: Vec<T>) -> Self {
+        Self {
+            name: name.into(),
+            shape: vec![value.len()],
+            value,
+            grad: Vec::new(),
         }
     }
 
@@ -46,6 +57,13 @@ pub trait Parameters<T> {
 
     /// Calls `visit` on each parameter, in the order of [`Parameters::visit`], to change it.
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>));
+
+    /// Calls `visit` on each buffer, always in the same order: what files hold beside the parameters and no optimiser
+    /// changes.
+    fn visit_buffers<'a>(&'a self, _visit: &mut dyn FnMut(&'a Parameter<T>)) {}
+
+    /// Calls `visit` on each buffer, in the order of [`Parameters::visit_buffers`], to change it.
+    fn visit_buffers_mut<'a>(&'a mut self, _visit: &mut dyn FnMut(&'a mut Parameter<T>)) {}
 
     /// The number of trainable numbers.
     fn parameter_count(&self) -> usize

@@ -1,18 +1,17 @@
 //! What all recurrent layers share: parameters, packing, the passes over a sequence. The cells differ only in
 //! [`refrain_kernels::Cell`]; `rnn.rs`, `gru.rs` and `lstm.rs` name them and give their equations.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use rand::Rng;
 use refrain_kernels::{
-    Backward, Block, Cell, Compute, Forward, GROUP, GateOrder, Input, Packed, Panels, RowRun,
-    Scalar, Slots, backward, column_sums, forward, gradient_product, groups, product,
-    sum_rows_by_index,
+    Block, Cell, Compute, DropoutKey, Forward, GROUP, GateOrder, Input, MaskedState, NormForward,
+    NormInput, Packed, Panels, Scalar, dropout, forward, groups, layer_norm, norm_forward, product,
 };
 
 use super::init;
+use super::norm::CellNorm;
+use super::state::State;
 use super::steps::Steps;
 use super::{Init, Parameter, Parameters};
-use crate::error::{Error, Result};
 
 /// One recurrent layer with cell `C`; see [`Lstm`](super::Lstm), [`Gru`](super::Gru) and [`Rnn`](super::Rnn).
 #[derive(Clone, Debug, PartialEq)]
@@ -27,84 +26,73 @@ pub struct Recurrent<T, C> {
     pub bias_ih: Parameter<T>,
     /// `[gates · hidden_size]`.
     pub bias_hh: Parameter<T>,
-}
-
-/// The state of a layer for every row of a batch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct State<T> {
-    /// Hidden state, batch × hidden_size.
-    pub h: Panels<T>,
-    /// Cell state, batch × hidden_size; empty for cells that have none.
-    pub c: Panels<T>,
-}
-
-impl<T: Scalar> State<T> {
-    /// All zeros.
-    #[must_use]
-    pub fn zeros<C: Cell>(batch: usize, hidden_size: usize) -> Self {
-        Self {
-            h: Panels::new(batch, hidden_size),
-            c: if C::HAS_C {
-                Panels::new(batch, hidden_size)
-            } else {
-                Panels::default()
-            },
-        }
-    }
-
-    /// Sets every number to zero.
-    pub fn fill_zero(&mut self) {
-        self.h.fill_zero();
-        self.c.fill_zero();
-    }
-
-    /// The hidden state as an array `(batch, hidden_size)`.
-    #[must_use]
-    pub fn h_array(&self) -> Array2<T> {
-        to_array(&self.h)
-    }
-
-    /// The cell state as an array `(batch, hidden_size)`; no rows where the cell has none.
-    #[must_use]
-    pub fn c_array(&self) -> Array2<T> {
-        to_array(&self.c)
-    }
-}
-
-pub(crate) fn to_array<T: Scalar>(panels: &Panels<T>) -> Array2<T> {
-    Array2::from_shape_fn((panels.rows(), panels.columns()), |(row, column)| {
-        panels.get(row, column)
-    })
-}
-
-/// Panels of a `(seq_len, batch, feature)` array, steps one after another.
-pub(crate) fn panels_of<T: Scalar>(x: &ArrayView3<'_, T>) -> Panels<T> {
-    let (steps, batch, features) = x.dim();
-    let mut panels = Panels::new(steps * batch, features);
-    for ((t, b, k), &value) in x.indexed_iter() {
-        panels.set(t * batch + b, k, value);
-    }
-    panels
-}
-
-pub(crate) fn array_of<T: Scalar>(panels: &Panels<T>, batch: usize) -> Array3<T> {
-    let steps = panels.rows() / batch.max(1);
-    Array3::from_shape_fn((steps, batch, panels.columns()), |(t, b, k)| {
-        panels.get(t * batch + b, k)
-    })
+    /// Layer norm inside the cell, where there is any.
+    pub norm: Option<CellNorm<T>>,
 }
 
 /// The weights of a layer as the kernels read them; made once per update.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PackedLayer<T> {
-    ih: Packed<T>,
-    hh: Packed<T>,
-    ih_transposed: Packed<T>,
-    hh_transposed: Packed<T>,
+    pub(crate) ih: Packed<T>,
+    pub(crate) hh: Packed<T>,
+    pub(crate) ih_transposed: Packed<T>,
+    pub(crate) hh_transposed: Packed<T>,
     /// Where each panel's chain starts.
     bias: Vec<Block<T>>,
     /// The same for the panels of the input side alone.
     bias_x: Vec<Block<T>>,
+    /// The gains of layer norm: of the input's sums, of the hidden state's.
+    pub(crate) gain_x: Vec<Block<T>>,
+    pub(crate) gain_h: Vec<Block<T>>,
+    /// Gain and bias of the cell state's norm.
+    pub(crate) gain_c: Vec<Block<T>>,
+    pub(crate) bias_c: Vec<Block<T>>,
+}
+
+/// Rows after layer norm, before gain and bias, and what their distances from the mean were multiplied by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Normalised<T> {
+    pub(crate) rows: Panels<T>,
+    pub(crate) factors: Vec<T>,
+}
+
+impl<T: Scalar> Normalised<T> {
+    fn resize(&mut self, rows: usize, columns: usize) {
+        self.rows.resize(rows, columns);
+        self.factors.resize(rows, T::ZERO);
+    }
+}
+
+/// Recurrent dropout in a pass: the mask, and the states as `W_hh` read them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Masked<T> {
+    pub(crate) mask: Panels<T>,
+    pub(crate) h_0: Panels<T>,
+    pub(crate) h: Panels<T>,
+}
+
+/// Recurrent dropout of one layer and direction: what the mask is drawn from, and the probability.
+pub(crate) type StateMask = Option<(DropoutKey, f64)>;
+
+impl<T: Scalar> Masked<T> {
+    fn draw(
+        &mut self,
+        compute: &Compute,
+        (key, probability): (DropoutKey, f64),
+        rows: usize,
+        (batch, hidden): (usize, usize),
+    ) {
+        self.mask.reset(batch, hidden);
+        for at in 0..groups(hidden) {
+            let units = GROUP.min(hidden - at * GROUP);
+            for block in &mut self.mask.blocks_mut()[at * batch..(at + 1) * batch] {
+                block.0[..units].fill(T::ONE);
+            }
+        }
+        dropout(compute, key, probability, &[0, batch], &mut self.mask);
+        self.h_0.resize(batch, hidden);
+        self.h.resize(rows, hidden);
+    }
 }
 
 /// What the forward pass keeps for the backward pass.
@@ -118,15 +106,27 @@ pub(crate) struct Saved<T> {
     pub(crate) c: Panels<T>,
     /// The state before the first step.
     pub(crate) initial: State<T>,
+    /// With layer norm: `W_ih x`, rows over time or of the table; `W_hh h`, rows over time; the cell state.
+    pub(crate) norm_x: Normalised<T>,
+    pub(crate) norm_h: Normalised<T>,
+    pub(crate) norm_c: Normalised<T>,
+    /// Where the pass had recurrent dropout.
+    pub(crate) masked: Option<Masked<T>>,
 }
 
 /// Space for a backward pass, reused from step to step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch<T> {
-    gradient: Packed<T>,
-    bias_sums: Vec<Block<T>>,
-    token_sums: Panels<T>,
+    pub(crate) gradient: Packed<T>,
+    pub(crate) bias_sums: Vec<Block<T>>,
+    pub(crate) token_sums: Panels<T>,
     table: Panels<T>,
+    /// The gradients of `W_ih x` and `W_hh h` before layer norm, and of the cell state after it.
+    pub(crate) d_sums_x: Panels<T>,
+    pub(crate) d_sums_h: Panels<T>,
+    pub(crate) d_norm_c: Panels<T>,
+    /// The gradient of the masked hidden state.
+    pub(crate) d_fed: Panels<T>,
 }
 
 /// What a layer reads.
@@ -156,6 +156,49 @@ pub enum InputGradient<'a, T> {
     Into(&'a mut Panels<T>),
 }
 
+fn masked_state<T>(masked: &mut Option<Masked<T>>) -> Option<MaskedState<'_, T>> {
+    masked.as_mut().map(|masked| MaskedState {
+        mask: &masked.mask,
+        h_0: &mut masked.h_0,
+        h: &mut masked.h,
+    })
+}
+
+/// `{owner}.{kind}_l{layer}`, with `_reverse` at the end for the reverse direction.
+pub(crate) fn layer_name(owner: &str, kind: &str, layer: usize, is_reverse: bool) -> String {
+    let dot = if owner.is_empty() { "" } else { "." };
+    let direction = if is_reverse { "_reverse" } else { "" };
+    format!("{owner}{dot}{kind}_l{layer}{direction}")
+}
+
+/// Calls `part` for each panel of an order with the panel's number and the range of PyTorch's numbers in it.
+fn for_panels(order: GateOrder, mut part: impl FnMut(usize, std::ops::Range<usize>)) {
+    for group in 0..groups(order.size) {
+        let count = GROUP.min(order.size - group * GROUP);
+        for (slot, gate) in order.gates.iter().enumerate() {
+            let from = gate * order.size + group * GROUP;
+            part(group * order.gates.len() + slot, from..from + count);
+        }
+    }
+}
+
+/// A number for each unit of each gate, as blocks in the order of the panels.
+fn pack_gates<T: Scalar>(blocks: &mut Vec<Block<T>>, values: &[T], order: GateOrder) {
+    blocks.clear();
+    blocks.resize(order.panels(), Block::ZERO);
+    for_panels(order, |panel, range| {
+        blocks[panel].0[..range.len()].copy_from_slice(&values[range]);
+    });
+}
+
+/// The inverse of [`pack_gates`].
+pub(crate) fn unpack_gates<T: Scalar>(blocks: &[Block<T>], values: &mut [T], order: GateOrder) {
+    for_panels(order, |panel, range| {
+        let count = range.len();
+        values[range].copy_from_slice(&blocks[panel].0[..count]);
+    });
+}
+
 impl<T: Scalar, C: Cell> Recurrent<T, C> {
     /// A layer of zeros. Parameters are named `{owner}.weight_ih_l{layer}` and so on, as PyTorch does.
     #[must_use]
@@ -166,15 +209,31 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         input_size: usize,
         hidden_size: usize,
     ) -> Self {
+        Self::new(
+            cell,
+            |kind| layer_name(owner, kind, layer, false),
+            input_size,
+            hidden_size,
+            false,
+        )
+    }
+
+    /// A layer of zeros; `name` makes the names of its parameters.
+    pub(crate) fn new(
+        cell: C,
+        name: impl Fn(&str) -> String,
+        input_size: usize,
+        hidden_size: usize,
+        has_norm: bool,
+    ) -> Self {
         let rows = C::X.1.len() * hidden_size;
-        let dot = if owner.is_empty() { "" } else { "." };
-        let name = |kind: &str| format!("{owner}{dot}{kind}_l{layer}");
         Self {
             cell,
             weight_ih: Parameter::zeros(name("weight_ih"), &[rows, input_size]),
             weight_hh: Parameter::zeros(name("weight_hh"), &[rows, hidden_size]),
             bias_ih: Parameter::zeros(name("bias_ih"), &[rows]),
             bias_hh: Parameter::zeros(name("bias_hh"), &[rows]),
+            norm: has_norm.then(|| CellNorm::new(name, rows, hidden_size, C::HAS_C)),
         }
     }
 
@@ -223,14 +282,14 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         self.bias_hh.value.fill(T::ZERO);
     }
 
-    fn order_x(&self) -> GateOrder {
+    pub(crate) fn order_x(&self) -> GateOrder {
         GateOrder {
             gates: C::X.1,
             size: self.hidden_size(),
         }
     }
 
-    fn order_h(&self) -> GateOrder {
+    pub(crate) fn order_h(&self) -> GateOrder {
         GateOrder {
             gates: C::H.1,
             size: self.hidden_size(),
@@ -276,9 +335,18 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
                 .bias_x
                 .extend_from_slice(&packed.bias[first..first + C::X.1.len()]);
         }
+        if let Some(norm) = &self.norm {
+            pack_gates(&mut packed.gain_x, &norm.weight_ih.value, self.order_x());
+            pack_gates(&mut packed.gain_h, &norm.weight_hh.value, self.order_h());
+            if let Some(affine) = &norm.cell_state {
+                let order = GateOrder::plain(hidden);
+                pack_gates(&mut packed.gain_c, &affine.weight.value, order);
+                pack_gates(&mut packed.bias_c, &affine.bias.value, order);
+            }
+        }
     }
 
-    /// The start of each input-side chain for one distinct input: bias and `W_ih x`.
+    /// What the steps read of distinct inputs: bias and `W_ih x`, or with layer norm `W_ih x` normalised.
     pub(crate) fn project(
         &self,
         compute: &Compute,
@@ -287,10 +355,15 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         table: &mut Panels<T>,
     ) {
         table.resize(vectors.rows(), packed.ih.panels() * GROUP);
-        product(compute, vectors, &packed.ih, Some(&packed.bias_x), table);
+        if self.norm.is_none() {
+            return product(compute, vectors, &packed.ih, Some(&packed.bias_x), table);
+        }
+        product(compute, vectors, &packed.ih, None, table);
+        let mut factors = vec![T::ZERO; vectors.rows()];
+        layer_norm(compute, self.hidden_size(), table, &mut factors);
     }
 
-    /// Forward through a packed sequence; the output is `saved.h`.
+    /// Forward through a packed sequence; the output is `saved.h`. With `mask` there is recurrent dropout.
     #[expect(
         clippy::too_many_arguments,
         reason = "a pass over a layer reads and writes this much"
@@ -302,9 +375,33 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         steps: &Steps,
         input: LayerInput<'_, T>,
         state: &State<T>,
+        mask: StateMask,
         saved: &mut Saved<T>,
         scratch: &mut Scratch<T>,
     ) {
+        self.prepare(compute, steps, state, mask, saved);
+        if self.norm.is_some() {
+            let (x, index) = match input {
+                LayerInput::Features(x) => (x, None),
+                LayerInput::Table(vectors, index) => (vectors, Some(index)),
+            };
+            let mut sums = std::mem::take(&mut saved.norm_x);
+            sums.resize(x.rows(), packed.ih.panels() * GROUP);
+            product(compute, x, &packed.ih, None, &mut sums.rows);
+            layer_norm(
+                compute,
+                self.hidden_size(),
+                &mut sums.rows,
+                &mut sums.factors,
+            );
+            let input = match index {
+                None => NormInput::Rows(&sums.rows),
+                Some(index) => NormInput::Table(&sums.rows, index),
+            };
+            self.run_norm_kernel(compute, packed, steps, input, saved);
+            saved.norm_x = sums;
+            return;
+        }
         let input = match input {
             LayerInput::Features(x) => Input::Rows(x, &packed.ih),
             LayerInput::Table(vectors, index) => {
@@ -312,10 +409,14 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
                 Input::Table(&scratch.table, index)
             }
         };
-        self.run_kernel(compute, packed, steps, input, state, saved);
+        self.run_kernel(compute, packed, steps, input, saved);
     }
 
     /// One step of one row.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a pass over a layer reads and writes this much"
+    )]
     pub(crate) fn run_step(
         &self,
         compute: &Compute,
@@ -324,21 +425,38 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         input: StepInput<'_, T>,
         state: &State<T>,
         saved: &mut Saved<T>,
+        scratch: &mut Scratch<T>,
     ) {
-        let input = match input {
-            StepInput::Features(x) => Input::Rows(x, &packed.ih),
-            StepInput::Table(table) => Input::Table(table, &[0]),
-        };
-        self.run_kernel(compute, packed, steps, input, state, saved);
+        match input {
+            StepInput::Features(x) => self.run_forward(
+                compute,
+                packed,
+                steps,
+                LayerInput::Features(x),
+                state,
+                None,
+                saved,
+                scratch,
+            ),
+            StepInput::Table(table) => {
+                self.prepare(compute, steps, state, None, saved);
+                if self.norm.is_some() {
+                    let input = NormInput::Table(table, &[0]);
+                    self.run_norm_kernel(compute, packed, steps, input, saved);
+                } else {
+                    self.run_kernel(compute, packed, steps, Input::Table(table, &[0]), saved);
+                }
+            }
+        }
     }
 
-    fn run_kernel(
+    /// Gives the saved arrays their sizes, keeps the initial state, draws the mask.
+    fn prepare(
         &self,
         compute: &Compute,
-        packed: &PackedLayer<T>,
         steps: &Steps,
-        input: Input<'_, T>,
         state: &State<T>,
+        mask: StateMask,
         saved: &mut Saved<T>,
     ) {
         let hidden = self.hidden_size();
@@ -351,6 +469,25 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         if C::HAS_C {
             saved.c.resize(steps.rows(), hidden);
         }
+        match mask {
+            Some(mask) => saved.masked.get_or_insert_default().draw(
+                compute,
+                mask,
+                steps.rows(),
+                (steps.batch(), hidden),
+            ),
+            None => saved.masked = None,
+        }
+    }
+
+    fn run_kernel(
+        &self,
+        compute: &Compute,
+        packed: &PackedLayer<T>,
+        steps: &Steps,
+        input: Input<'_, T>,
+        saved: &mut Saved<T>,
+    ) {
         let args = Forward {
             offsets: steps.offsets(),
             input,
@@ -361,8 +498,45 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
             c_0: &saved.initial.c,
             h: &mut saved.h,
             c: &mut saved.c,
+            masked: masked_state(&mut saved.masked),
         };
         forward(compute, self.cell, args);
+    }
+
+    fn run_norm_kernel(
+        &self,
+        compute: &Compute,
+        packed: &PackedLayer<T>,
+        steps: &Steps,
+        input: NormInput<'_, T>,
+        saved: &mut Saved<T>,
+    ) {
+        saved
+            .norm_h
+            .resize(steps.rows(), packed.hh.panels() * GROUP);
+        if C::HAS_C {
+            saved.norm_c.resize(steps.rows(), self.hidden_size());
+        }
+        let args = NormForward {
+            offsets: steps.offsets(),
+            input,
+            weight_hh: &packed.hh,
+            bias: &packed.bias,
+            gain_x: &packed.gain_x,
+            gain_h: &packed.gain_h,
+            cell: (&packed.gain_c, &packed.bias_c),
+            gates: &mut saved.gates,
+            h_0: &saved.initial.h,
+            c_0: &saved.initial.c,
+            h: &mut saved.h,
+            c: &mut saved.c,
+            masked: masked_state(&mut saved.masked),
+            norm_h: &mut saved.norm_h.rows,
+            factor_h: &mut saved.norm_h.factors,
+            norm_c: &mut saved.norm_c.rows,
+            factor_c: &mut saved.norm_c.factors,
+        };
+        norm_forward(compute, self.cell, args);
     }
 
     /// The state after each row's last step.
@@ -374,293 +548,6 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
             }
         }
     }
-
-    /// Backward through a packed sequence: gradients into the parameters and `d_input`; `d_state` holds the gradient of
-    /// the final state and receives that of the initial one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a pass over a layer reads and writes this much"
-    )]
-    pub(crate) fn run_backward(
-        &mut self,
-        compute: &Compute,
-        packed: &PackedLayer<T>,
-        steps: &Steps,
-        input: LayerInput<'_, T>,
-        saved: &mut Saved<T>,
-        d_output: &Panels<T>,
-        d_state: &mut State<T>,
-        d_input: InputGradient<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        let mut table_gradient = None;
-        let d_x = match (input, d_input) {
-            (LayerInput::Features(_), InputGradient::Into(d_x)) => {
-                d_x.resize(steps.rows(), self.input_size());
-                Some((&packed.ih_transposed, d_x))
-            }
-            (LayerInput::Table(..), InputGradient::Into(d_vectors)) => {
-                table_gradient = Some(d_vectors);
-                None
-            }
-            (_, InputGradient::None) => None,
-        };
-        let args = Backward {
-            offsets: steps.offsets(),
-            weight_hh: &packed.hh_transposed,
-            d_x,
-            gates: &mut saved.gates,
-            h_0: &saved.initial.h,
-            c_0: &saved.initial.c,
-            h: &saved.h,
-            c: &saved.c,
-            d_output,
-            d_h: &mut d_state.h,
-            d_c: &mut d_state.c,
-        };
-        backward(compute, self.cell, args);
-
-        // dW_hh: h_(t-1) against the gradients of step t, from the last step to the first.
-        let d_gates = &saved.gates;
-        let gradient = &mut scratch.gradient;
-        gradient.reset(packed.hh.panels(), self.hidden_size());
-        let (later, first) = steps.runs_shifted();
-        gradient_product(compute, later, &saved.h, d_gates, Slots::h::<C>(), gradient);
-        gradient_product(
-            compute,
-            &[first],
-            &saved.initial.h,
-            d_gates,
-            Slots::h::<C>(),
-            gradient,
-        );
-        gradient.unpack(
-            &mut self.weight_hh.grad,
-            GateOrder {
-                gates: C::H.1,
-                size: self.weight_hh.shape[1],
-            },
-        );
-
-        // dW_ih.
-        gradient.reset(packed.ih.panels(), self.input_size());
-        match input {
-            LayerInput::Features(x) => {
-                gradient_product(compute, steps.runs(), x, d_gates, Slots::x::<C>(), gradient);
-            }
-            LayerInput::Table(vectors, index) => {
-                // The gradients of the sums, added up by distinct input first: as many products as there are of those.
-                let sums = &mut scratch.token_sums;
-                sums.reset(vectors.rows(), packed.ih.panels() * GROUP);
-                sum_rows_by_index(compute, steps.runs(), index, d_gates, Slots::x::<C>(), sums);
-                let all = [RowRun {
-                    a: 0,
-                    b: 0,
-                    rows: vectors.rows(),
-                }];
-                gradient_product(compute, &all, vectors, sums, Slots::PLAIN, gradient);
-                if let Some(d_vectors) = table_gradient {
-                    d_vectors.resize(vectors.rows(), vectors.columns());
-                    product(compute, sums, &packed.ih_transposed, None, d_vectors);
-                }
-            }
-        }
-        gradient.unpack(
-            &mut self.weight_ih.grad,
-            GateOrder {
-                gates: C::X.1,
-                size: self.weight_hh.shape[1],
-            },
-        );
-
-        // The biases.
-        let sums = &mut scratch.bias_sums;
-        sums.clear();
-        sums.resize(d_gates.groups(), Block::ZERO);
-        column_sums(compute, steps.runs(), d_gates, sums);
-        let hidden = self.weight_hh.shape[1];
-        for group in 0..groups(hidden) {
-            let count = GROUP.min(hidden - group * GROUP);
-            for ((first, gates), grad) in [
-                (C::X, &mut self.bias_ih.grad),
-                (C::H, &mut self.bias_hh.grad),
-            ] {
-                for (slot, gate) in gates.iter().enumerate() {
-                    let to = gate * hidden + group * GROUP;
-                    let from = &sums[group * C::SLOTS + first + slot].0[..count];
-                    grad[to..to + count].copy_from_slice(from);
-                }
-            }
-        }
-    }
-
-    /// Runs the layer over a batch of sequences of one length.
-    ///
-    /// # Shapes
-    /// `x`: `(seq_len, batch, input_size)`; `state`: batch rows, `None` is zeros; the output:
-    /// `(seq_len, batch, hidden_size)`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit.
-    pub fn forward(
-        &self,
-        compute: &Compute,
-        x: ArrayView3<'_, T>,
-        state: Option<&State<T>>,
-    ) -> Result<(Array3<T>, State<T>, LayerPass<T>)> {
-        let (seq_len, batch, features) = x.dim();
-        if features != self.input_size() || seq_len == 0 || batch == 0 {
-            return Err(Error::Shape {
-                name: "x".into(),
-                found: vec![seq_len, batch, features],
-                expected: vec![seq_len.max(1), batch.max(1), self.input_size()],
-            });
-        }
-        let steps = Steps::uniform(seq_len, batch);
-        let mut packed = PackedLayer::default();
-        self.pack(&mut packed, true);
-        let mut state = match state {
-            Some(state) => state.clone(),
-            None => State::zeros::<C>(batch, self.hidden_size()),
-        };
-        self.check_state(&state, batch)?;
-        let x = panels_of(&x);
-        let (mut saved, mut scratch) = (Saved::default(), Scratch::default());
-        self.run_forward(
-            compute,
-            &packed,
-            &steps,
-            LayerInput::Features(&x),
-            &state,
-            &mut saved,
-            &mut scratch,
-        );
-        self.final_state(&steps, &saved, &mut state);
-        let output = array_of(&saved.h, batch);
-        Ok((
-            output,
-            state,
-            LayerPass {
-                x,
-                steps,
-                packed,
-                saved,
-                scratch,
-            },
-        ))
-    }
-
-    fn check_state(&self, state: &State<T>, batch: usize) -> Result<()> {
-        let expected = vec![batch, self.hidden_size()];
-        for (name, part, wanted) in [("h", &state.h, true), ("c", &state.c, C::HAS_C)] {
-            let found = vec![part.rows(), part.columns()];
-            if wanted && found != expected {
-                return Err(Error::Shape {
-                    name: name.into(),
-                    found,
-                    expected,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Carries gradients back through [`Recurrent::forward`]; those of the parameters go into their `grad`.
-    ///
-    /// # Shapes
-    /// `d_output`: as the output; `d_state`: gradient of the final state, as the state; the results: gradients of `x`
-    /// and of the initial state.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit.
-    pub fn backward(
-        &mut self,
-        compute: &Compute,
-        pass: &mut LayerPass<T>,
-        d_output: ArrayView3<'_, T>,
-        d_state: Option<&State<T>>,
-    ) -> Result<(Array3<T>, State<T>)> {
-        let batch = pass.steps.batch();
-        let expected = (pass.steps.len(), batch, self.hidden_size());
-        if d_output.dim() != expected {
-            let (a, b, c) = d_output.dim();
-            return Err(Error::Shape {
-                name: "d_output".into(),
-                found: vec![a, b, c],
-                expected: vec![expected.0, expected.1, expected.2],
-            });
-        }
-        let mut d_state = match d_state {
-            Some(d_state) => d_state.clone(),
-            None => State::zeros::<C>(batch, self.hidden_size()),
-        };
-        self.check_state(&d_state, batch)?;
-        let d_output = panels_of(&d_output);
-        let mut d_x = Panels::default();
-        let LayerPass {
-            x,
-            steps,
-            packed,
-            saved,
-            scratch,
-        } = pass;
-        self.run_backward(
-            compute,
-            packed,
-            steps,
-            LayerInput::Features(x),
-            saved,
-            &d_output,
-            &mut d_state,
-            InputGradient::Into(&mut d_x),
-            scratch,
-        );
-        Ok((array_of(&d_x, batch), d_state))
-    }
-
-    /// One step for every row of a batch; the state is read and replaced. The same numbers as one step of
-    /// [`Recurrent::forward`], bit for bit.
-    ///
-    /// # Shapes
-    /// `x`: `(batch, input_size)`; the output, the new hidden state: `(batch, hidden_size)`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit.
-    pub fn step(
-        &self,
-        compute: &Compute,
-        x: ArrayView2<'_, T>,
-        state: &mut State<T>,
-    ) -> Result<Array2<T>> {
-        let (_, new, _) = self.forward(compute, x.insert_axis(ndarray::Axis(0)), Some(state))?;
-        *state = new;
-        Ok(state.h_array())
-    }
-}
-
-/// What [`Recurrent::forward`] leaves for [`Recurrent::backward`], which uses it up: a second backward pass needs a clone.
-#[derive(Clone, Debug)]
-pub struct LayerPass<T> {
-    x: Panels<T>,
-    steps: Steps,
-    packed: PackedLayer<T>,
-    saved: Saved<T>,
-    scratch: Scratch<T>,
-}
-
-impl<T: Scalar> LayerPass<T> {
-    /// The activated gates, `(seq_len · batch, ·)` in the order of the kernels' slots: sixteen units of one gate, then the
-    /// same units of the next.
-    #[must_use]
-    pub fn gates(&self) -> &Panels<T> {
-        &self.saved.gates
-    }
-
-    /// The cell states over time, `(seq_len, batch, hidden_size)`.
-    #[must_use]
-    pub fn cell_states(&self) -> Array3<T> {
-        array_of(&self.saved.c, self.steps.batch())
-    }
 }
 
 impl<T: Scalar, C: Cell> Parameters<T> for Recurrent<T, C> {
@@ -669,6 +556,9 @@ impl<T: Scalar, C: Cell> Parameters<T> for Recurrent<T, C> {
         visit(&self.weight_hh);
         visit(&self.bias_ih);
         visit(&self.bias_hh);
+        if let Some(norm) = &self.norm {
+            norm.visit(visit);
+        }
     }
 
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>)) {
@@ -676,5 +566,8 @@ impl<T: Scalar, C: Cell> Parameters<T> for Recurrent<T, C> {
         visit(&mut self.weight_hh);
         visit(&mut self.bias_ih);
         visit(&mut self.bias_hh);
+        if let Some(norm) = &mut self.norm {
+            norm.visit_mut(visit);
+        }
     }
 }

@@ -123,6 +123,24 @@ impl Steps {
         )
     }
 
+    /// For each row of each step the row of the same sequence that has as many steps after it as this one has before it: the
+    /// order in which a reverse layer reads. The same index leads back.
+    pub(crate) fn reversed(&self, index: &mut Vec<u32>) {
+        assert!(u32::try_from(self.rows()).is_ok(), "{} rows", self.rows());
+        index.clear();
+        index.resize(self.rows(), 0);
+        for (sequences, last) in self.last_rows() {
+            for row in sequences.clone() {
+                // The last row lies in the step before which there are as many as the sequence is long, less one.
+                let last = last + row - sequences.start;
+                let length = self.offsets.partition_point(|&at| at <= last);
+                for t in 0..length {
+                    index[self.offsets[t] + row] = (self.offsets[length - 1 - t] + row) as u32;
+                }
+            }
+        }
+    }
+
     /// For ranges of sequences: where the rows of their last steps begin.
     pub(crate) fn last_rows(&self) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
         (0..self.len()).filter_map(|t| {
@@ -172,5 +190,8 @@ mod tests {
             ]
         );
         assert_eq!(Steps::of_lengths(&[2, 2]), Steps::uniform(2, 2));
+        let mut index = Vec::new();
+        steps.reversed(&mut index);
+        assert_eq!(index, [5, 6, 2, 3, 4, 0, 1]);
     }
 }

@@ -1,14 +1,23 @@
-use refrain_kernels::{AdamStep, Compute, Scalar, SgdStep, adam, sgd, sum_of_squares};
+use refrain_kernels::{
+    AdamStep, Compute, RootStep, Scalar, SgdStep, adam, root, sgd, sum_of_squares,
+};
 
 use super::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::nn::Parameters;
 
 const ADAM_BETAS: (f64, f64) = (0.9, 0.999);
 const ADAM_EPSILON: f64 = 1e-8;
+/// PyTorch's defaults: the share of the squares that RMSprop keeps, and what is added to a root.
+const RMSPROP_ALPHA: f64 = 0.99;
+const RMSPROP_EPSILON: f64 = 1e-8;
+const ADAGRAD_EPSILON: f64 = 1e-10;
 /// PyTorch's `clip_grad_norm_` adds this to the norm.
 const CLIP_EPSILON: f64 = 1e-6;
 /// Where the cosine ends, as a share of the highest learning rate.
 const COSINE_END: f64 = 0.1;
+/// The shares of the run after which the schedule `step` takes its steps, and the factor of each.
+const STEP_SHARES: [f64; 3] = [0.5, 0.75, 0.9];
+const STEP_FACTOR: f64 = 0.3;
 
 /// An optimiser with its moments, one slice for each parameter in the order of [`Parameters::visit`].
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +58,15 @@ impl<T: Scalar> Optimizer<T> {
     pub fn new(config: &OptimizerConfig, parameters: &dyn Parameters<T>) -> Self {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         parameters.visit(&mut |parameter| {
-            first.push(vec![T::ZERO; parameter.len()]);
-            if config.kind != OptimizerKind::Sgd {
+            let (has_first, has_second) = match config.kind {
+                OptimizerKind::Sgd => (true, false),
+                OptimizerKind::Adam | OptimizerKind::AdamW => (true, true),
+                OptimizerKind::RmsProp | OptimizerKind::Adagrad => (false, true),
+            };
+            if has_first {
+                first.push(vec![T::ZERO; parameter.len()]);
+            }
+            if has_second {
                 second.push(vec![T::ZERO; parameter.len()]);
             }
         });
@@ -61,7 +77,8 @@ impl<T: Scalar> Optimizer<T> {
         }
     }
 
-    /// The moments: names of the kinds, and for each kind a slice for each parameter.
+    /// The moments: names of the kinds, and for each kind a slice for each parameter, or none where the rule has no such
+    /// moment (`sgd` no second, `rmsprop` and `adagrad` no first).
     pub fn moments(&self) -> [(&'static str, &[Vec<T>]); 2] {
         [("first", &self.first), ("second", &self.second)]
     }
@@ -73,7 +90,8 @@ impl<T: Scalar> Optimizer<T> {
 
     /// The learning rate of a step.
     ///
-    /// `step` counts from 1; `progress` is the share of the run that has passed before it, for the cosine.
+    /// `step` counts from 1; `progress` is the share of the run that has passed before it, for the
+    /// schedules that follow it. What [`Plateau`](super::Plateau) has found is a factor beside it.
     #[must_use]
     pub fn learning_rate(&self, step: u64, progress: f64) -> f64 {
         let peak = self.config.learning_rate;
@@ -82,7 +100,11 @@ impl<T: Scalar> Optimizer<T> {
             return peak * step as f64 / warmup as f64;
         }
         match self.config.schedule {
-            Schedule::Constant => peak,
+            Schedule::Constant | Schedule::Plateau => peak,
+            Schedule::Step => STEP_SHARES
+                .iter()
+                .filter(|&&share| progress >= share)
+                .fold(peak, |rate, _| rate * STEP_FACTOR),
             Schedule::Cosine => {
                 let phase = std::f64::consts::PI * progress.clamp(0.0, 1.0);
                 let share = 0.5 * (1.0 + libm::cos(phase));
@@ -117,7 +139,6 @@ impl<T: Scalar> Optimizer<T> {
             Some(most) if update.clipped() => most / (update.grad_norm + CLIP_EPSILON),
             _ => 1.0,
         };
-        let decay = self.config.weight_decay;
         let mut at = 0;
         match self.config.kind {
             OptimizerKind::Sgd => {
@@ -125,49 +146,67 @@ impl<T: Scalar> Optimizer<T> {
                     gradient_scale,
                     momentum: self.config.momentum,
                     learning_rate,
-                    l2: decay,
+                    l2: self.config.weight_decay,
                 };
                 parameters.visit_mut(&mut |parameter| {
-                    sgd(
-                        compute,
-                        step,
-                        &mut parameter.value,
-                        &parameter.grad,
-                        &mut self.first[at],
-                    );
+                    let (value, velocity) = (&mut parameter.value, &mut self.first[at]);
+                    sgd(compute, step, value, &parameter.grad, velocity);
                     at += 1;
                 });
             }
             OptimizerKind::Adam | OptimizerKind::AdamW => {
-                let (beta1, beta2) = ADAM_BETAS;
-                let decoupled = self.config.kind == OptimizerKind::AdamW;
-                let step = AdamStep {
-                    gradient_scale,
-                    beta1,
-                    beta2,
-                    epsilon: ADAM_EPSILON,
-                    step_size: learning_rate / (1.0 - libm::pow(beta1, step as f64)),
-                    second_scale: 1.0 / libm::sqrt(1.0 - libm::pow(beta2, step as f64)),
-                    l2: if decoupled { 0.0 } else { decay },
-                    shrink: if decoupled {
-                        1.0 - learning_rate * decay
-                    } else {
-                        1.0
-                    },
-                };
+                let step = self.adam_step(gradient_scale, step, learning_rate);
                 parameters.visit_mut(&mut |parameter| {
                     let (first, second) = (&mut self.first[at], &mut self.second[at]);
-                    adam(
-                        compute,
-                        step,
-                        &mut parameter.value,
-                        &parameter.grad,
-                        first,
-                        second,
-                    );
+                    let value = &mut parameter.value;
+                    adam(compute, step, value, &parameter.grad, first, second);
                     at += 1;
                 });
             }
+            OptimizerKind::RmsProp | OptimizerKind::Adagrad => {
+                let step = self.root_step(gradient_scale, learning_rate);
+                parameters.visit_mut(&mut |parameter| {
+                    let (value, squares) = (&mut parameter.value, &mut self.second[at]);
+                    root(compute, step, value, &parameter.grad, squares);
+                    at += 1;
+                });
+            }
+        }
+    }
+
+    fn adam_step(&self, gradient_scale: f64, step: u64, learning_rate: f64) -> AdamStep {
+        let (beta1, beta2) = ADAM_BETAS;
+        let decay = self.config.weight_decay;
+        let decoupled = self.config.kind == OptimizerKind::AdamW;
+        AdamStep {
+            gradient_scale,
+            beta1,
+            beta2,
+            epsilon: ADAM_EPSILON,
+            step_size: learning_rate / (1.0 - libm::pow(beta1, step as f64)),
+            second_scale: 1.0 / libm::sqrt(1.0 - libm::pow(beta2, step as f64)),
+            l2: if decoupled { 0.0 } else { decay },
+            shrink: if decoupled {
+                1.0 - learning_rate * decay
+            } else {
+                1.0
+            },
+        }
+    }
+
+    fn root_step(&self, gradient_scale: f64, learning_rate: f64) -> RootStep {
+        let (keep, add, epsilon) = if self.config.kind == OptimizerKind::Adagrad {
+            (1.0, 1.0, ADAGRAD_EPSILON)
+        } else {
+            (RMSPROP_ALPHA, 1.0 - RMSPROP_ALPHA, RMSPROP_EPSILON)
+        };
+        RootStep {
+            gradient_scale,
+            keep,
+            add,
+            epsilon,
+            learning_rate,
+            l2: self.config.weight_decay,
         }
     }
 }
@@ -235,6 +274,27 @@ mod tests {
         assert!((optimizer.learning_rate(5, 0.0) - 0.05).abs() < 1e-12);
         assert!((optimizer.learning_rate(11, 0.5) - 0.1 * 0.55).abs() < 1e-12);
         assert!((optimizer.learning_rate(99, 1.0) - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_learning_rate_takes_three_steps_down() {
+        let settings = OptimizerConfig {
+            schedule: Schedule::Step,
+            ..config(OptimizerKind::Adam)
+        };
+        let optimizer = Optimizer::new(&settings, &two());
+        for (share, expected) in [
+            (0.0, 0.1),
+            (0.49, 0.1),
+            (0.5, 0.03),
+            (0.75, 0.009),
+            (0.9, 0.0027),
+            (1.0, 0.0027),
+        ] {
+            let found = optimizer.learning_rate(11, share);
+            assert!((found - expected).abs() < 1e-12, "{share}: {found}");
+        }
+        assert!((optimizer.learning_rate(5, 0.0) - 0.05).abs() < 1e-12);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Settings {
     /// - a budget (`steps`, `epochs`, `minutes`) replaces another budget;
     /// - another `cell` drops the settings that only the former cell had;
     /// - another `optimizer` drops the former one's momentum and weight decay, and its learning
-    ///   rate where the scale is another (between `sgd` and the two Adams);
+    ///   rate unless both are `adam` or `adamw`, whose scale is the same;
     /// - `tie_weights` and a new `hidden_size` under tied weights drop the `embedding_size`, which
     ///   follows.
     #[must_use]
@@ -159,10 +159,16 @@ impl Settings {
                 .filter(|_| self.cell == Some(CellKind::Lstm));
         }
         if self.optimizer.is_some() && self.optimizer != lower.optimizer {
-            let is_sgd = |optimizer| optimizer == Some(OptimizerKind::Sgd);
-            lower.momentum = lower.momentum.filter(|_| is_sgd(self.optimizer));
+            let is_adam = |optimizer: Option<OptimizerKind>| {
+                // Adam is what no optimiser means.
+                optimizer
+                    .is_none_or(|kind| matches!(kind, OptimizerKind::Adam | OptimizerKind::AdamW))
+            };
+            lower.momentum = lower
+                .momentum
+                .filter(|_| self.optimizer == Some(OptimizerKind::Sgd));
             lower.weight_decay = None;
-            if is_sgd(self.optimizer) != is_sgd(lower.optimizer) {
+            if !(is_adam(self.optimizer) && is_adam(lower.optimizer)) {
                 lower.learning_rate = None;
             }
         }

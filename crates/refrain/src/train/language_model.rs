@@ -23,6 +23,8 @@ pub struct LanguageModelData {
     pub train: Vec<u32>,
     /// Tokens of the validation part; empty if there is none.
     pub validation: Vec<u32>,
+    /// Tokens of the test part; empty if there is none.
+    pub test: Vec<u32>,
 }
 
 /// Training a language model by truncated backpropagation through time.
@@ -78,6 +80,14 @@ impl LanguageModelTask {
     #[must_use]
     pub fn data(&self) -> &LanguageModelData {
         &self.data
+    }
+
+    /// The score of the test part, if there is one.
+    pub fn score_test(&mut self, compute: &Compute) -> Option<Score> {
+        let tokens = std::mem::take(&mut self.data.test);
+        let score = self.score(compute, &tokens);
+        self.data.test = tokens;
+        score
     }
 
     /// The score of any tokens: as many streams side by side as the training batch has (fewer for a short text), each with

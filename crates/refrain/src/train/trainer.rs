@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::events::{End, Event, Sample, Save, Step, Validation};
 use super::{Budget, Score, Task, TrainConfig};
 use crate::error::{Error, Result};
-use crate::optim::{Optimizer, gradient_norm};
+use crate::optim::{Optimizer, Plateau, Schedule, gradient_norm};
 
 /// The weight of the newest loss in the running mean that a run reports as its training loss.
 const SMOOTHING: f64 = 0.02;
@@ -27,6 +27,9 @@ pub struct Progress {
     pub validation: Option<Validation>,
     /// Validations since the best.
     pub without_best: u64,
+    /// What the schedule `plateau` remembers; untouched by the others. States from before it was there have none.
+    #[serde(default)]
+    pub plateau: Plateau,
 }
 
 /// Why [`Trainer::run`] came back.
@@ -39,7 +42,7 @@ pub enum Outcome {
 }
 
 /// Who keeps what a run produces. Everything is called in the order in which it happens.
-pub trait Recorder<K: Task> {
+pub trait Recorder<K: Task + ?Sized> {
     /// Something happened.
     ///
     /// # Errors
@@ -101,7 +104,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first, unless its own
     /// update made a weight infinite; such a state is never saved. Whatever the recorder returns.
-    pub fn run<K: Task>(
+    pub fn run<K: Task + ?Sized>(
         &self,
         task: &mut K,
         optimizer: &mut Optimizer<f32>,
@@ -140,7 +143,8 @@ impl<'a> Trainer<'a> {
                 (_, Some(total)) => progress.step as f64 / total as f64,
                 (_, None) => 0.0,
             };
-            let learning_rate = optimizer.learning_rate(progress.step + 1, share);
+            let learning_rate =
+                optimizer.learning_rate(progress.step + 1, share) * progress.plateau.factor();
             let loss = task.step(self.compute, progress.step);
             let grad_norm = gradient_norm(self.compute, task.parameters());
             if !loss.loss_nats.is_finite() || !grad_norm.is_finite() {
@@ -228,7 +232,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Scores the validation part and draws a sample; whether the score is the best so far.
-    fn score<K: Task>(
+    fn score<K: Task + ?Sized>(
         &self,
         task: &mut K,
         progress: &mut Progress,
@@ -252,6 +256,9 @@ impl<'a> Trainer<'a> {
             };
             progress.validation = Some(validation.clone());
             is_best = best;
+            if self.config.optimizer.schedule == Schedule::Plateau {
+                progress.plateau.observe(best);
+            }
             if best {
                 if let Some(layer) = non_finite_weight(task) {
                     return Err(self.non_finite("update", progress.step, layer));
@@ -274,7 +281,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Saves the state, unless the last update took a weight out of the numbers: the save before it is worth more.
-    fn save<K: Task>(
+    fn save<K: Task + ?Sized>(
         &self,
         task: &K,
         optimizer: &Optimizer<f32>,
@@ -309,7 +316,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// The first parameter with a weight that is not finite.
-fn non_finite_weight(task: &dyn Task) -> Option<String> {
+fn non_finite_weight<K: Task + ?Sized>(task: &K) -> Option<String> {
     let mut name = None;
     task.parameters().visit(&mut |parameter| {
         if name.is_none() && !all_finite(&parameter.value) {
@@ -320,7 +327,7 @@ fn non_finite_weight(task: &dyn Task) -> Option<String> {
 }
 
 /// The first parameter on the way of the backward pass, from the last visited to the first, whose gradient is not finite.
-fn non_finite_gradient(task: &dyn Task) -> Option<String> {
+fn non_finite_gradient<K: Task + ?Sized>(task: &K) -> Option<String> {
     let mut name = None;
     task.parameters().visit(&mut |parameter| {
         if !all_finite(&parameter.grad) {

@@ -1,7 +1,7 @@
 //! Steps = chunks = the whole sequence; a row of a batch = that row alone.
 
 use proptest::prelude::*;
-use refrain::models::{LanguageModel, LanguageModelConfig, LanguageModelSpace, Stream, TokenBatch};
+use refrain::models::{LanguageModel, LanguageModelSpace, ModelConfig, Stream, TokenBatch};
 use refrain::nn::{CellKind, Nonlinearity, PackedLinear, StackState};
 use refrain_kernels::{Compute, Isa, Panels, softmax_cross_entropy};
 
@@ -9,7 +9,7 @@ use crate::{CELLS, bits, new_model, plain, random_tokens, rng, state_bits};
 
 #[derive(Clone, Debug)]
 struct Case {
-    config: LanguageModelConfig,
+    config: ModelConfig,
     vocab_size: usize,
     batch: usize,
     seq_len: usize,
@@ -29,7 +29,7 @@ fn cases() -> impl Strategy<Value = Case> {
         |((cell, relu, tie_weights, detect), sizes, shapes, threads, seed)| {
             let (hidden_size, num_layers, embedding_size, vocab_size) = sizes;
             let (batch, seq_len, cuts) = shapes;
-            let config = LanguageModelConfig {
+            let config = ModelConfig {
                 nonlinearity: if relu && CELLS[cell] == CellKind::Rnn {
                     Nonlinearity::Relu
                 } else {

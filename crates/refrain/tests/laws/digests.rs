@@ -2,7 +2,7 @@
 
 use refrain::data::{LmData, Split, TokenKind, demo};
 use refrain::models::LanguageModel;
-use refrain::models::LanguageModelConfig;
+use refrain::models::ModelConfig;
 use refrain::nn::{CellKind, Parameters};
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain::train::{ChunkPlan, LanguageModelData, LanguageModelTask, Purpose, Task, keyed_rng};
@@ -36,7 +36,7 @@ const SEED: u64 = 42;
 /// Twenty steps on the built-in text with all that a run has: dropout, clipping, a schedule, shuffled phases, two layers.
 fn digest(compute: &Compute, cell: CellKind) -> String {
     let data = LmData::new(demo::text(TokenKind::Char), &Split::default(), u64::MAX).unwrap();
-    let config = LanguageModelConfig {
+    let config = ModelConfig {
         dropout: 0.1,
         embedding_size: 12,
         ..plain(cell, 24, 2)
@@ -58,6 +58,7 @@ fn digest(compute: &Compute, cell: CellKind) -> String {
         vocabulary: data.vocabulary,
         train: data.train,
         validation: data.validation,
+        test: Vec::new(),
     };
     let mut task = LanguageModelTask::new(model, data, plan, SEED);
     for step in 0..STEPS {

@@ -14,7 +14,7 @@ mod training;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
-use refrain::models::{LanguageModel, LanguageModelConfig};
+use refrain::models::{LanguageModel, ModelConfig};
 use refrain::nn::{CellKind, Init, Nonlinearity, Parameters, StackState};
 use refrain_kernels::Isa;
 
@@ -44,8 +44,8 @@ pub(crate) fn random_tokens(count: usize, vocab_size: usize, rng: &mut ChaCha12R
 }
 
 /// An architecture with nothing special about it.
-pub(crate) fn plain(cell: CellKind, hidden_size: usize, num_layers: usize) -> LanguageModelConfig {
-    LanguageModelConfig {
+pub(crate) fn plain(cell: CellKind, hidden_size: usize, num_layers: usize) -> ModelConfig {
+    ModelConfig {
         cell,
         nonlinearity: Nonlinearity::Tanh,
         hidden_size,
@@ -82,10 +82,6 @@ pub(crate) fn state_bits(state: &StackState<f32>, row: usize) -> Vec<u32> {
     all
 }
 
-pub(crate) fn new_model(
-    config: &LanguageModelConfig,
-    vocab_size: usize,
-    seed: u64,
-) -> LanguageModel<f32> {
+pub(crate) fn new_model(config: &ModelConfig, vocab_size: usize, seed: u64) -> LanguageModel<f32> {
     LanguageModel::new(config, vocab_size, &mut rng(seed))
 }

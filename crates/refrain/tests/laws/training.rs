@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use refrain::data::Vocabulary;
-use refrain::models::{LanguageModelConfig, LanguageModelSpace, TokenBatch};
+use refrain::models::{LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::{CellKind, Nonlinearity};
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain::train::events::Event;
@@ -25,11 +25,11 @@ fn a_small_model_of_every_cell_overfits_one_batch() {
     const STEPS: u64 = 250;
     let (batch, seq_len, vocab_size) = (4, 16, 12);
     let mut configs = CELLS.map(|cell| plain(cell, 32, 1)).to_vec();
-    configs.push(LanguageModelConfig {
+    configs.push(ModelConfig {
         nonlinearity: Nonlinearity::Relu,
         ..plain(CellKind::Rnn, 32, 1)
     });
-    configs.push(LanguageModelConfig {
+    configs.push(ModelConfig {
         tie_weights: true,
         embedding_size: 32,
         ..plain(CellKind::Lstm, 32, 2)
@@ -141,7 +141,7 @@ impl Recorder<LanguageModelTask> for Memory {
 
 #[derive(Clone, Debug)]
 struct Setup {
-    model: LanguageModelConfig,
+    model: ModelConfig,
     train: TrainConfig,
 }
 
@@ -150,7 +150,7 @@ const SEED: u64 = 11;
 
 fn setup(cell: CellKind, carry_state: bool) -> Setup {
     Setup {
-        model: LanguageModelConfig {
+        model: ModelConfig {
             dropout: 0.25,
             ..plain(cell, 12, 2)
         },
@@ -187,6 +187,7 @@ impl Run {
         let data = LanguageModelData {
             train: random_tokens(150, vocabulary.len(), rng),
             validation: random_tokens(40, vocabulary.len(), rng),
+            test: Vec::new(),
             vocabulary,
         };
         let TrainConfig {
@@ -270,12 +271,15 @@ proptest! {
     fn an_interrupted_run_ends_as_the_unbroken_one(
         cell in 0usize..3,
         carry_state in any::<bool>(),
+        kind in prop::sample::select(OptimizerKind::ALL),
+        schedule in prop::sample::select(Schedule::ALL),
         stops in prop::collection::vec(0u64..22, 1..4),
         // Go on from an earlier save than the last, as after a crash.
         saves_lost in 0usize..3,
         (threads, detect) in (1usize..3, any::<bool>()),
     ) {
-        let setup = setup(CELLS[cell], carry_state);
+        let mut setup = setup(CELLS[cell], carry_state);
+        (setup.train.optimizer.kind, setup.train.optimizer.schedule) = (kind, schedule);
         let mut unbroken = Run::new(&setup, 1);
         let (outcome, expected) = unbroken.go(&setup, &Compute::single(Isa::detect()), None);
         prop_assert_eq!(outcome?, Outcome::Finished("epochs"));
@@ -305,6 +309,52 @@ proptest! {
         prop_assert_eq!(state_bits(&run.saved()), state_bits(&unbroken.saved()));
         prop_assert_eq!(&run.progress, &unbroken.progress);
     }
+}
+
+/// Random tokens cannot be predicted: what is learnt of them by heart makes the validation worse, and the learning rate falls.
+#[test]
+fn a_plateau_halves_the_learning_rate_and_outlives_a_resume() {
+    let mut setup = setup(CellKind::Gru, true);
+    setup.train.eval_every = 2;
+    setup.train.optimizer.schedule = Schedule::Plateau;
+    let compute = Compute::single(Isa::detect());
+    let mut unbroken = Run::new(&setup, 1);
+    let (outcome, memory) = unbroken.go(&setup, &compute, None);
+    outcome.unwrap();
+    let (mut rate, mut without_best) = (0.02, 0);
+    for event in &memory.events {
+        match event {
+            Event::Step(step) if step.step > 3 => assert_eq!(step.learning_rate, rate),
+            Event::Validation(validation) => {
+                without_best = if validation.best { 0 } else { without_best + 1 };
+                if without_best == 2 {
+                    (rate, without_best) = (rate / 2.0, 0);
+                }
+            }
+            _ => (),
+        }
+    }
+    assert!(rate < 0.01, "it was halved once at most: {rate}");
+
+    let mut run = Run::new(&setup, 1);
+    let (_, mut memory) = run.go(&setup, &compute, Some(17));
+    let mut saved = memory.saves.pop().unwrap().1;
+    assert!(saved.progress.plateau.halvings > 0);
+    let progress = serde_json::to_value(&saved.progress).unwrap();
+    saved.progress = serde_json::from_value(progress).unwrap();
+    let mut run = Run::resume(&setup, saved);
+    run.go(&setup, &compute, None).0.unwrap();
+    assert_eq!(state_bits(&run.saved()), state_bits(&unbroken.saved()));
+    assert_eq!(run.progress, unbroken.progress);
+}
+
+/// States from before the schedule `plateau` was there are read.
+#[test]
+fn progress_without_a_plateau_is_read() {
+    let mut progress = serde_json::to_value(Progress::default()).unwrap();
+    progress.as_object_mut().unwrap().remove("plateau").unwrap();
+    let read: Progress = serde_json::from_value(progress).unwrap();
+    assert_eq!(read, Progress::default());
 }
 
 /// The events of a run, and what they count.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use refrain::generate::Sampler;
-use refrain::models::{LanguageModel, LanguageModelConfig, LanguageModelSpace, Stream, TokenBatch};
+use refrain::models::{LanguageModel, LanguageModelSpace, ModelConfig, Stream, TokenBatch};
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain::train::{Purpose, keyed_rng};
 use refrain::{Compute, Isa};
@@ -100,7 +100,7 @@ pub(super) struct Sizes {
 /// A whole training step on random tokens, the state carried from one to the next: loss and gradients, their norm,
 /// clipping and Adam.
 pub(super) fn training_step(
-    config: &LanguageModelConfig,
+    config: &ModelConfig,
     sizes: Sizes,
     compute: &Compute,
     seconds: Duration,
@@ -153,7 +153,7 @@ pub(super) fn training_step(
 
 /// Drawing one stream, as `refrain sample` does; seconds a character.
 pub(super) fn sampling(
-    config: &LanguageModelConfig,
+    config: &ModelConfig,
     vocab_size: usize,
     isa: Isa,
     seconds: Duration,

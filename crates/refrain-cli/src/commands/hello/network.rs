@@ -2,7 +2,7 @@
 
 use refrain::data::Vocabulary;
 use refrain::generate::Sampler;
-use refrain::models::{LanguageModel, LanguageModelConfig, LanguageModelSpace, Stream, TokenBatch};
+use refrain::models::{LanguageModel, LanguageModelSpace, ModelConfig, Stream, TokenBatch};
 use refrain::nn::{CellKind, Parameter, Parameters};
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain::train::{Purpose, keyed_rng};
@@ -86,12 +86,12 @@ impl Network {
 
     fn with_weights(cell: CellKind, seed: u64, weights: u64) -> refrain::Result<Self> {
         let vocabulary = Vocabulary::from_chars(VOCABULARY)?;
-        let config = LanguageModelConfig {
+        let config = ModelConfig {
             cell,
             hidden_size: HIDDEN,
             num_layers: 1,
             embedding_size: VOCABULARY.len(),
-            ..LanguageModelConfig::default()
+            ..ModelConfig::default()
         };
         let mut rng = keyed_rng(seed, Purpose::Weights, weights);
         let mut model = LanguageModel::new(&config, vocabulary.len(), &mut rng);

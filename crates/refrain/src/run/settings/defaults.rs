@@ -42,7 +42,7 @@ const fn row(key: &'static str, when: When, value: &'static str) -> DefaultSetti
 }
 
 use CellKind::{Lstm, Rnn};
-use OptimizerKind::{Adam, AdamW, Sgd};
+use OptimizerKind::{Adagrad, Adam, AdamW, RmsProp, Sgd};
 use When::{Always, Cell, Optimizer};
 
 /// The defaults of the task `lm`: the one place where they stand.
@@ -69,11 +69,15 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("learning_rate", Optimizer(Sgd), "0.3"),
     row("learning_rate", Optimizer(Adam), "0.003"),
     row("learning_rate", Optimizer(AdamW), "0.003"),
+    row("learning_rate", Optimizer(RmsProp), "0.003"),
+    row("learning_rate", Optimizer(Adagrad), "0.05"),
     row("schedule", Always, "\"cosine\""),
     row("warmup_steps", Always, "50"),
     row("weight_decay", Optimizer(Sgd), "0.0"),
     row("weight_decay", Optimizer(Adam), "0.0"),
     row("weight_decay", Optimizer(AdamW), "0.01"),
+    row("weight_decay", Optimizer(RmsProp), "0.0"),
+    row("weight_decay", Optimizer(Adagrad), "0.0"),
     row("clip_norm", Always, "1.0"),
     row("batch", Always, "32"),
     row("bptt", Always, "64"),

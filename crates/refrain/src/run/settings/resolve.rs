@@ -9,9 +9,9 @@ use super::{
     Chunk, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Limit, SAVE_EVERY_RANGE, STDIN, Settings, Task,
 };
 use crate::data::{Portion, TokenKind};
-use crate::models::LanguageModelConfig;
+use crate::models::ModelConfig;
 use crate::nn::{CellKind, Nonlinearity};
-use crate::optim::{OptimizerConfig, OptimizerKind};
+use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::train::{Budget, TrainConfig};
 use crate::{Error, Result};
 
@@ -37,7 +37,7 @@ pub struct Resolved {
     /// What a text is cut into.
     pub tokens: TokenKind,
     /// The architecture.
-    pub model: LanguageModelConfig,
+    pub model: ModelConfig,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// Rows (streams of text) in a batch.
@@ -97,6 +97,14 @@ impl Settings {
                 patience,
                 "`none`, since nothing is held back for validation",
                 "give `--validation 0.1`, or leave `--patience` out",
+            ));
+        }
+        if optimizer.schedule == Schedule::Plateau && validation == Portion::None {
+            return Err(wrong(
+                "schedule",
+                "`plateau`",
+                "another schedule, since nothing is held back for validation",
+                "give `--validation 0.1`, or `--schedule cosine`",
             ));
         }
         Ok(Resolved {
@@ -181,7 +189,7 @@ impl Settings {
         Ok(())
     }
 
-    fn model(&self) -> Result<LanguageModelConfig> {
+    fn model(&self) -> Result<ModelConfig> {
         let hidden_size = size("hidden-size", self.hidden_size, MAX_SIZE)?;
         let tie_weights = given("tie_weights", self.tie_weights);
         let embedding_size = match (self.embedding_size, tie_weights) {
@@ -205,7 +213,7 @@ impl Settings {
             )?),
             None => None,
         };
-        Ok(LanguageModelConfig {
+        Ok(ModelConfig {
             cell: given("cell", self.cell),
             nonlinearity: self.nonlinearity.unwrap_or(Nonlinearity::Tanh),
             hidden_size,

@@ -111,6 +111,17 @@ fn a_flag_replaces_what_hangs_together() {
         (Some(0.01), None)
     );
 
+    for (from, to, kept) in [
+        ("adamw", "adam", true),
+        ("adam", "rmsprop", false),
+        ("rmsprop", "adagrad", false),
+        ("adagrad", "adamw", false),
+    ] {
+        let recipe = toml(&format!("learning_rate = 0.01\noptimizer = \"{from}\""));
+        let merged = toml(&format!("optimizer = \"{to}\"")).or(recipe);
+        assert_eq!(merged.learning_rate.is_some(), kept, "{from} to {to}");
+    }
+
     let tied = toml("tie_weights = true\nembedding_size = 64\nhidden_size = 64");
     let resolved = toml("hidden_size = 32").or(tied.clone()).resolve().unwrap();
     assert_eq!(
@@ -220,6 +231,10 @@ fn values_out_of_range_are_refused_by_the_name_of_their_flag() {
         (
             "validation = 0.5\ntest = 0.5",
             "`validation` is 1 together with `test`, expected less than 1, so that something is left to learn from",
+        ),
+        (
+            "validation = \"none\"\nschedule = \"plateau\"",
+            "`schedule` is `plateau`, expected another schedule, since nothing is held back for validation",
         ),
         (
             "validation = \"none\"\npatience = 3",

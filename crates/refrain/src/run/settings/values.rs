@@ -238,7 +238,7 @@ mod tests {
         let error = "adam w".parse::<OptimizerKind>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`optimizer` is `adam w`, expected `sgd`, `adam` or `adamw`"
+            "`optimizer` is `adam w`, expected `sgd`, `adam`, `adamw`, `rmsprop` or `adagrad`"
         );
         assert_eq!(error.hint(), Some("did you mean `adamw`?"));
     }

@@ -7,25 +7,21 @@ use serde_json::{Map, Value, json};
 
 use super::RunFolder;
 use super::metrics::MetricsLog;
-use super::model::{LoadedModel, model_file};
+use super::model::model_path;
 use super::settings::{Resolved, Settings};
-use crate::checkpoint::{Container, ContainerBuilder, write_atomic};
-use crate::data::vocabulary::Vocabulary;
-use crate::data::{LmData, Split, Text, TextOptions, demo, source};
+use super::tasks::{Prepared, RunTask, Weights, prepare};
+use crate::checkpoint::{Container, ContainerBuilder, ModelFile, Tensors, write_atomic};
 use crate::error::{Error, Result};
+<<<<<<< HEAD:crates/refrain/src/run/training.rs
+use crate::nn::Parameter;
+use crate::optim::{Optimizer, Schedule};
+=======
 use crate::models::LanguageModel;
 use crate::nn::Parameters as _;
-use crate::optim::{Optimizer, Schedule};
+use crate::optim::Optimizer;
+>>>>>>> wt-tokens:crates/refrain/src/run/language_model.rs
 use crate::train::events::{Event, Start, Validation};
-use crate::train::{
-    Budget, Carried, ChunkPlan, LanguageModelData, LanguageModelTask, Outcome, Progress, Purpose,
-    Recorder, Score, Surroundings, Task, Trainer, keyed_rng,
-};
-
-/// Memory of the process before it trains.
-const PROCESS_BYTES: f64 = 16e6;
-/// A token's number, and its text while the data is read.
-const BYTES_PER_TOKEN: f64 = 6.0;
+use crate::train::{Budget, Carried, Outcome, Progress, Recorder, Score, Surroundings, Trainer};
 
 /// The fewest steps of a run whose budget was not given: ten passes over a short text would teach little.
 const LEAST_STEPS: u64 = 1000;
@@ -47,13 +43,12 @@ impl std::fmt::Debug for Given<'_> {
     }
 }
 
-/// A language model being trained in a run folder: begun, stopped, resumed.
+/// A model being trained in a run folder: begun, stopped, resumed. It knows no task: settings say which it is.
 #[derive(Debug)]
-pub struct LanguageModelRun {
+pub struct Run {
     folder: RunFolder,
     config: Resolved,
-    task: LanguageModelTask,
-    test: Vec<u32>,
+    task: Box<dyn RunTask>,
     data_sha256: String,
     optimizer: Optimizer<f32>,
     progress: Progress,
@@ -88,31 +83,7 @@ pub struct Summary {
     pub test: Option<Value>,
 }
 
-/// The data as tokens, and a copy of it where it came from standard input.
-fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option<Vec<u8>>)> {
-    // Tokens take four bytes a symbol beside the text itself.
-    let max_bytes = given
-        .available_bytes
-        .map_or(crate::data::text::DEFAULT_MAX_BYTES, |bytes| bytes / 6);
-    let text = if config.data.is_empty() {
-        demo::text(config.tokens)
-    } else {
-        let mut options = TextOptions::new(config.tokens).max_bytes(max_bytes);
-        if let Some(stdin) = given.stdin.take() {
-            options = options.stdin(stdin);
-        }
-        Text::open_with(&source::expand(&config.data)?, options)?
-    };
-    let from_stdin = config.data.iter().any(|path| path.as_os_str() == "-");
-    let copy = from_stdin.then(|| text.as_bytes().to_vec());
-    let split = Split {
-        validation: config.validation.clone(),
-        test: config.test.clone(),
-    };
-    Ok((LmData::new(text, &split, max_bytes)?, copy))
-}
-
-impl LanguageModelRun {
+impl Run {
     /// Begins a run: reads the data, checks that all fits into memory, makes the folder, writes the settings and the state of
     /// step 0. Nothing is written before everything has been checked.
     ///
@@ -129,27 +100,38 @@ impl LanguageModelRun {
         let mut config = settings.resolve()?;
         RunFolder::check_new(output, overwrite)?;
         check_outside(&config, output)?;
-        let (data, stdin) = read_data(&config, &mut given)?;
-        let mut prepared = Prepared::new(&config, data, given.available_bytes)?;
+        let mut prepared = prepare(&mut config, &mut given)?;
         let folder = RunFolder::create(output, overwrite)?;
-        if let Some(bytes) = stdin {
-            // All of the text, whatever other files were named: `-` now stands for this copy.
+        if let Some(bytes) = prepared.stdin.take() {
+            // All of the data, whatever other files were named: `-` now stands for this copy.
             write_atomic(&folder.stdin(), &bytes)?;
             config.data = vec!["-".into()];
         }
-        config.choose_intervals(prepared.plan.steps_per_epoch());
+        config.choose_intervals(prepared.steps_per_epoch);
         if open_budget {
-            prepared.lengthen_budget(&mut config);
+            lengthen_budget(&mut prepared, &mut config);
         }
-        prepared.shorten_warmup(&mut config);
+        shorten_warmup(&mut prepared, &mut config);
         folder.write_config(&config.to_toml())?;
-        let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
-        let model = LanguageModel::new(&config.model, prepared.data.vocabulary.len(), &mut rng);
-        let run = prepared.into_run(folder, config, model);
+        let run = Self::new(prepared, folder, config, Weights::Drawn);
         // An empty log and the state of step 0: from here on a kill at any moment can be resumed.
         MetricsLog::create(run.folder.metrics())?.sync()?;
         run.write_state()?;
         Ok(run)
+    }
+
+    fn new(prepared: Prepared, folder: RunFolder, config: Resolved, weights: Weights) -> Self {
+        let task = (prepared.build)(&config, weights);
+        Self {
+            folder,
+            optimizer: Optimizer::new(&config.optimizer, task.parameters()),
+            task,
+            config,
+            data_sha256: prepared.sha256,
+            progress: Progress::default(),
+            notes: prepared.notes,
+            memory_bytes: prepared.memory_bytes,
+        }
     }
 
     /// Goes on with a run exactly where its state stands. `changes` may hold another budget.
@@ -170,10 +152,10 @@ impl LanguageModelRun {
             })?;
             given.stdin = Some(Box::new(file));
         }
-        let (data, _) = read_data(&config, &mut given)?;
-        let prepared = Prepared::new(&config, data, given.available_bytes)?;
-        let model = if folder.state().exists() {
-            LanguageModel::zeros(&config.model, prepared.data.vocabulary.len())
+        let mut config = config;
+        let prepared = prepare(&mut config, &mut given)?;
+        let weights = if folder.state().exists() {
+            Weights::Zero
         } else if folder.last().exists() || folder.best().exists() {
             return Err(Error::Run {
                 path: folder.path().to_owned(),
@@ -182,10 +164,9 @@ impl LanguageModelRun {
             });
         } else {
             // Killed between the settings and the first state: nothing has been learnt yet.
-            let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
-            LanguageModel::new(&config.model, prepared.data.vocabulary.len(), &mut rng)
+            Weights::Drawn
         };
-        let mut run = prepared.into_run(folder, config, model);
+        let mut run = Self::new(prepared, folder, config, weights);
         if run.folder.state().exists() {
             run.read_state()?;
         }
@@ -261,14 +242,12 @@ impl LanguageModelRun {
             folder: &self.folder,
             config: &self.config,
             data_sha256: &self.data_sha256,
-            vocabulary: self.task.data().vocabulary.clone(),
-            first_token: self.task.data().train.first().copied(),
             log,
             observe,
         };
         Recorder::event(&mut recorder, &Event::Start(start))?;
         let outcome = trainer.run(
-            &mut self.task,
+            self.task.as_mut(),
             &mut self.optimizer,
             &mut self.progress,
             &mut recorder,
@@ -290,17 +269,15 @@ impl LanguageModelRun {
             self.folder.last()
         };
         let mut test = None;
-        if !self.test.is_empty() && model.is_file() {
-            let last = std::mem::replace(self.task.model_mut(), LoadedModel::open(&model)?.model);
-            let score = self.task.score(compute, &self.test);
-            *self.task.model_mut() = last;
+        if self.task.has_test() && model.is_file() {
+            let score = self.with_weights_of(&model, |task| task.test(compute))?;
             test = score.map(|score| score_json(&score));
         }
         let progress = &self.progress;
         Ok(Summary {
             run: self.folder.path().to_owned(),
             model,
-            task: "lm",
+            task: self.config.task.name(),
             steps: progress.step,
             epochs: progress.step as f64 / self.task.steps_per_epoch() as f64,
             tokens: progress.tokens,
@@ -340,7 +317,7 @@ impl LanguageModelRun {
             self.folder.report(),
             &super::report::Report {
                 title: &name,
-                task: "lm",
+                task: self.config.task.name(),
                 config_toml: &self.config.to_toml(),
                 events: &events,
                 summary: figures,
@@ -366,10 +343,30 @@ impl LanguageModelRun {
         }
     }
 
+    /// Does something with the weights of a model file of this run in place of the present ones.
+    fn with_weights_of<R>(
+        &mut self,
+        path: &Path,
+        work: impl FnOnce(&mut dyn RunTask) -> R,
+    ) -> Result<R> {
+        let path = model_path(path)?;
+        let mut tensors = ModelFile::load(&path)?.tensors;
+        let mut present = Vec::new();
+        let taken = take_weights(self.task.as_mut(), &mut tensors, Some(&mut present));
+        let result = taken.map(|()| work(self.task.as_mut()));
+        let mut present = present.into_iter();
+        visit_weights(self.task.as_mut(), &mut |parameter| {
+            if let Some(values) = present.next() {
+                parameter.value = values;
+            }
+        });
+        result
+    }
+
     fn write_state(&self) -> Result<()> {
         write_state(
             &self.folder,
-            &self.task,
+            self.task.as_ref(),
             &self.optimizer,
             &self.progress,
             &self.config,
@@ -403,18 +400,11 @@ impl LanguageModelRun {
         self.progress = serde_json::from_value(progress).map_err(|error| {
             tensors.error(format!("its `progress` cannot be read: {error}"), hint)
         })?;
+        take_weights(self.task.as_mut(), &mut tensors, None)?;
         let mut shapes = Vec::new();
-        let mut result = Ok(());
-        self.task.model_mut().visit_mut(&mut |parameter| {
-            shapes.push((parameter.name.clone(), parameter.shape.clone()));
-            if result.is_ok() {
-                match tensors.take(&parameter.name, &parameter.shape) {
-                    Ok(values) => parameter.value = values,
-                    Err(error) => result = Err(error),
-                }
-            }
-        });
-        result?;
+        self.task
+            .parameters()
+            .visit(&mut |parameter| shapes.push((parameter.name.clone(), parameter.shape.clone())));
         for (kind, moments) in self.optimizer.moments_mut() {
             for (moment, (name, shape)) in moments.iter_mut().zip(&shapes) {
                 *moment = tensors.take(&format!("optimizer.{kind}.{name}"), shape)?;
@@ -434,70 +424,49 @@ impl LanguageModelRun {
     }
 }
 
-/// A run before its folder is made.
-struct Prepared {
-    data: LanguageModelData,
-    test: Vec<u32>,
-    sha256: String,
-    plan: ChunkPlan,
-    notes: Vec<String>,
-    memory_bytes: u64,
+/// Every array of a task that a file holds: parameters, then buffers.
+fn visit_weights(task: &mut dyn RunTask, visit: &mut dyn FnMut(&mut Parameter<f32>)) {
+    task.parameters_mut()
+        .visit_mut(&mut |parameter| visit(parameter));
 }
 
-impl Prepared {
-    fn new(config: &Resolved, data: LmData, available_bytes: Option<u64>) -> Result<Self> {
-        let (plan, shrunk) = ChunkPlan::new(
-            data.train.len(),
-            config.batch,
-            config.bptt,
-            config.carry_state,
-            config.seed,
-        )?;
-        let mut notes = data_notes(&data);
-        if let Some(shrunk) = shrunk {
-            let smaller: Vec<String> = [("batch", shrunk.batch), ("bptt", shrunk.seq_len)]
-                .iter()
-                .filter(|(_, (asked, used))| asked != used)
-                .map(|(name, (asked, used))| format!("`{name}` is {used} instead of {asked}"))
-                .collect();
-            notes.push(format!(
-                "the training part has only {} tokens: {}",
-                data.train.len(),
-                smaller.join(", ")
-            ));
+/// Puts the weights of a file into a task; what stood there goes to `present`.
+fn take_weights(
+    task: &mut dyn RunTask,
+    tensors: &mut Tensors,
+    mut present: Option<&mut Vec<Vec<f32>>>,
+) -> Result<()> {
+    let mut result = Ok(());
+    visit_weights(task, &mut |parameter| {
+        if result.is_ok() {
+            match tensors.take(&parameter.name, &parameter.shape) {
+                Ok(values) => {
+                    let old = std::mem::replace(&mut parameter.value, values);
+                    if let Some(present) = present.as_deref_mut() {
+                        present.push(old);
+                    }
+                }
+                Err(error) => result = Err(error),
+            }
         }
-        let vocab_size = data.vocabulary.len();
-        let estimate = config
-            .model
-            .memory_estimate(vocab_size, plan.batch(), plan.seq_len());
-        // Beside it the process itself, the tokens (and the text, while it is read), and what the allocator leaves between.
-        let tokens = data.train.len() + data.validation.len() + data.test.len();
-        let estimate = PROCESS_BYTES + BYTES_PER_TOKEN * tokens as f64 + 1.1 * estimate;
-        let memory_bytes = estimate.min(u64::MAX as f64) as u64;
-        if let Some(available_bytes) = available_bytes
-            && memory_bytes > available_bytes
-        {
-            return Err(Error::Memory {
-                needed_bytes: memory_bytes,
-                available_bytes,
-                hint: "give a smaller `--hidden-size`, `--num-layers`, `--batch` or `--bptt`"
-                    .into(),
-            });
-        }
-        Ok(Self {
-            data: LanguageModelData {
-                vocabulary: data.vocabulary,
-                train: data.train,
-                validation: data.validation,
-            },
-            test: data.test,
-            sha256: data.sha256,
-            plan,
-            notes,
-            memory_bytes,
-        })
-    }
+    });
+    result
+}
 
+<<<<<<< HEAD:crates/refrain/src/run/training.rs
+/// More passes over a short text, where nobody said how many.
+fn lengthen_budget(prepared: &mut Prepared, config: &mut Resolved) {
+    let steps_per_epoch = prepared.steps_per_epoch;
+    let least = LEAST_STEPS.div_ceil(steps_per_epoch) as f64;
+    if let Budget::Epochs(epochs) = config.budget
+        && epochs < least
+    {
+        config.budget = Budget::Epochs(least);
+        let steps = if steps_per_epoch == 1 {
+            "step"
+        } else {
+            "steps"
+=======
     /// More passes over a short text, where nobody said how many.
     fn lengthen_budget(&mut self, config: &mut Resolved) {
         let steps_per_epoch = self.plan.steps_per_epoch();
@@ -517,43 +486,38 @@ impl Prepared {
         }
     }
 
-    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A constant schedule does not
-    /// know the length of the run, so that a run made longer later is one that was long from the start.)
+    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A schedule that does not
+    /// know the length of the run is left alone, so that a run made longer later is one that was long from the start.)
     fn shorten_warmup(&mut self, config: &mut Resolved) {
-        if config.optimizer.schedule == Schedule::Constant {
+        if !config.optimizer.schedule.follows_the_budget() {
             return;
         }
         let Some(total) = config.budget.total_steps(self.plan.steps_per_epoch()) else {
             return;
+>>>>>>> wt-tokens:crates/refrain/src/run/language_model.rs
         };
-        let most = total / 10;
-        let asked = config.optimizer.warmup_steps;
-        if asked > most {
-            config.optimizer.warmup_steps = most;
-            self.notes.push(format!(
-                "a run of {total} steps: `warmup-steps` is {most} instead of {asked}"
-            ));
-        }
+        prepared.notes.push(format!(
+            "a pass over the training part is only {steps_per_epoch} {steps}: `epochs` is {least} instead of {epochs}"
+        ));
     }
+}
 
-    fn into_run(
-        self,
-        folder: RunFolder,
-        config: Resolved,
-        model: LanguageModel<f32>,
-    ) -> LanguageModelRun {
-        let optimizer = Optimizer::new(&config.optimizer, &model);
-        LanguageModelRun {
-            folder,
-            task: LanguageModelTask::new(model, self.data, self.plan, config.seed),
-            config,
-            test: self.test,
-            data_sha256: self.sha256,
-            optimizer,
-            progress: Progress::default(),
-            notes: self.notes,
-            memory_bytes: self.memory_bytes,
-        }
+/// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A constant schedule does not
+/// know the length of the run, so that a run made longer later is one that was long from the start.)
+fn shorten_warmup(prepared: &mut Prepared, config: &mut Resolved) {
+    if config.optimizer.schedule == Schedule::Constant {
+        return;
+    }
+    let Some(total) = config.budget.total_steps(prepared.steps_per_epoch) else {
+        return;
+    };
+    let most = total / 10;
+    let asked = config.optimizer.warmup_steps;
+    if asked > most {
+        config.optimizer.warmup_steps = most;
+        prepared.notes.push(format!(
+            "a run of {total} steps: `warmup-steps` is {most} instead of {asked}"
+        ));
     }
 }
 
@@ -597,43 +561,6 @@ fn lasting_settings(config: &Resolved) -> Value {
     json!(settings)
 }
 
-/// What reading and splitting the data did that a user should know.
-fn data_notes(data: &LmData) -> Vec<String> {
-    let mut notes = Vec::new();
-    if data.notes.text.bom {
-        notes.push("a byte order mark at the start of the text was left out".into());
-    }
-    if data.notes.text.crlf > 0 {
-        notes.push(format!(
-            "{} line ends of the form CRLF were read as LF",
-            data.notes.text.crlf
-        ));
-    }
-    if data.notes.no_validation {
-        notes.push("the text is too short for a validation part: all of it is learnt from".into());
-    }
-    if data.notes.no_test {
-        notes.push("the text is too short for a test part".into());
-    }
-    for (part, unknown) in [
-        ("validation", data.validation_unknown),
-        ("test", data.test_unknown),
-    ] {
-        if unknown > 0 {
-            notes.push(format!(
-                "{unknown} symbols of the {part} part do not occur in the training part and were skipped"
-            ));
-        }
-    }
-    if data.vocabulary.len() == 1 {
-        notes.push(
-            "the training part has one symbol only: there is nothing to predict, and the loss is 0"
-                .into(),
-        );
-    }
-    notes
-}
-
 fn validation_json(validation: &Validation) -> Value {
     let mut value = json!(validation.metrics);
     value["loss_nats"] = json!(validation.loss_nats);
@@ -648,12 +575,11 @@ fn score_json(score: &Score) -> Value {
 }
 
 /// What a model file says of its training: nothing of time, place, threads or instruction set.
-fn trained(progress: &Progress, first_token: Option<u32>) -> Map<String, Value> {
+fn trained(progress: &Progress) -> Map<String, Value> {
     let mut trained = Map::new();
     trained.insert("steps".into(), json!(progress.step));
     trained.insert("tokens".into(), json!(progress.tokens));
     trained.insert("train_loss_nats".into(), json!(progress.train_loss_nats));
-    trained.insert("first_token".into(), json!(first_token));
     if let Some(validation) = &progress.validation {
         trained.insert("validation".into(), validation_json(validation));
     }
@@ -662,7 +588,7 @@ fn trained(progress: &Progress, first_token: Option<u32>) -> Map<String, Value> 
 
 fn write_state(
     folder: &RunFolder,
-    task: &dyn Task,
+    task: &dyn RunTask,
     optimizer: &Optimizer<f32>,
     progress: &Progress,
     config: &Resolved,
@@ -706,49 +632,36 @@ struct Files<'a> {
     folder: &'a RunFolder,
     config: &'a Resolved,
     data_sha256: &'a str,
-    vocabulary: Vocabulary,
-    first_token: Option<u32>,
     log: MetricsLog,
     observe: &'a mut dyn FnMut(&Event),
 }
 
 impl Files<'_> {
-    fn write_model(
-        &self,
-        path: &Path,
-        model: &LanguageModel<f32>,
-        progress: &Progress,
-    ) -> Result<()> {
-        model_file(
-            model,
-            &self.vocabulary,
-            self.config,
-            trained(progress, self.first_token),
-        )
-        .save(path)
+    fn write_model(&self, path: &Path, task: &dyn RunTask, progress: &Progress) -> Result<()> {
+        task.model_file(self.config, trained(progress)).save(path)
     }
 }
 
-impl Recorder<LanguageModelTask> for Files<'_> {
+impl Recorder<dyn RunTask> for Files<'_> {
     fn event(&mut self, event: &Event) -> Result<()> {
         self.log.append(event)?;
         (self.observe)(event);
         Ok(())
     }
 
-    fn save_best(&mut self, task: &LanguageModelTask, progress: &Progress) -> Result<()> {
-        self.write_model(&self.folder.best(), task.model(), progress)
+    fn save_best(&mut self, task: &dyn RunTask, progress: &Progress) -> Result<()> {
+        self.write_model(&self.folder.best(), task, progress)
     }
 
     fn save(
         &mut self,
-        task: &LanguageModelTask,
+        task: &dyn RunTask,
         optimizer: &Optimizer<f32>,
         progress: &Progress,
     ) -> Result<()> {
         // The state last: whatever it says has happened must stand in the other files.
         self.log.sync()?;
-        self.write_model(&self.folder.last(), task.model(), progress)?;
+        self.write_model(&self.folder.last(), task, progress)?;
         write_state(
             self.folder,
             task,

@@ -1,0 +1,539 @@
+//! Which column is the text and which the label: as given, by the names of a header, or by what stands in the columns.
+
+use std::collections::BTreeSet;
+
+use super::super::rows::{counted, shown};
+use super::TableColumns;
+use super::fields::Record;
+use crate::names::{nearest, one_of};
+use crate::{Error, Result};
+
+/// Names of columns that hold the text, and of those that often do.
+const TEXT_NAMES: [&[&str]; 2] = [
+    &[
+        "text", "sentence", "review", "content", "document", "comment", "message", "body", "tweet",
+    ],
+    &[
+        "title",
+        "headline",
+        "question",
+        "description",
+        "phrase",
+        "utterance",
+        "summary",
+        "input",
+        "query",
+        "post",
+        "email",
+        "sms",
+        "abstract",
+        "texts",
+        "sentences",
+        "reviews",
+        "comments",
+        "tweets",
+        "messages",
+    ],
+];
+/// The same for the label.
+const LABEL_NAMES: [&[&str]; 2] = [
+    &["label", "labels", "class", "category", "target"],
+    &[
+        "sentiment",
+        "intent",
+        "topic",
+        "tag",
+        "rating",
+        "stars",
+        "score",
+        "polarity",
+        "emotion",
+        "type",
+        "y",
+        "language",
+        "lang",
+        "genre",
+        "spam",
+        "toxic",
+        "output",
+    ],
+];
+/// The longest label that is believed when it is guessed, in characters.
+const LONGEST_LABEL: usize = 60;
+/// The longest name of a column that is believed.
+const LONGEST_NAME: usize = 40;
+/// Words in the names of columns that are about a text or a label, not it.
+const ABOUT: &[&str] = &[
+    "id", "ids", "date", "time", "length", "len", "count", "number", "url", "author", "user",
+    "language", "name",
+];
+/// So many numbers below a word show that the word is a name.
+const ENOUGH_NUMBERS: usize = 3;
+/// So many rows without one label that comes again are not labelled.
+const MANY_ROWS: usize = 32;
+/// How many times as long as any other column that of the texts is.
+const TEXT_IS_LONGER: u64 = 2;
+
+/// Where things stand in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Whether the first row names the columns.
+    pub(super) header: Option<Vec<String>>,
+    pub(super) width: usize,
+    pub(super) text: usize,
+    pub(super) label: Option<usize>,
+    /// What was guessed.
+    pub(super) guesses: Vec<String>,
+}
+
+impl Layout {
+    /// The columns as a caller would give them.
+    pub(super) fn columns(&self) -> TableColumns {
+        TableColumns {
+            text: Some(self.name(self.text)),
+            label: self.label.map(|column| self.name(column)),
+        }
+    }
+
+    /// A column's name, or its number from 1 where it has none of its own.
+    pub(super) fn name(&self, column: usize) -> String {
+        let number = (column + 1).to_string();
+        let Some(header) = &self.header else {
+            return number;
+        };
+        let name = &header[column];
+        let one = header.iter().filter(|other| *other == name).count() == 1;
+        let is_number = name.parse::<usize>().is_ok();
+        if name.is_empty() || is_number || !one {
+            number
+        } else {
+            name.clone()
+        }
+    }
+}
+
+/// The first rows of a table and what is asked of them.
+pub(super) struct Sample<'a> {
+    pub(super) path: &'a str,
+    /// Not empty; a header may be the first.
+    pub(super) rows: &'a [Record],
+    pub(super) columns: &'a TableColumns,
+    /// Whether there must be a label.
+    pub(super) labelled: bool,
+    /// The first row holds the keys of an object, and columns have no numbers.
+    pub(super) keys: bool,
+}
+
+/// Finds header and columns.
+pub(super) fn layout(sample: &Sample<'_>) -> Result<Layout> {
+    assert!(!sample.rows.is_empty(), "a sample without rows");
+    let finder = Finder::new(sample);
+    let header = finder.header()?;
+    let mut layout = Layout {
+        width: finder.width,
+        header: header.then(|| finder.names.clone()),
+        text: 0,
+        label: None,
+        guesses: Vec::new(),
+    };
+    let given = Pair {
+        text: finder.given("text-column", sample.columns.text.as_ref(), header, true)?,
+        label: finder.given(
+            "label-column",
+            sample.columns.label.as_ref(),
+            header,
+            sample.labelled,
+        )?,
+    };
+    let mut pair = given;
+    if header {
+        finder.by_name(&mut pair)?;
+    }
+    let stats = finder.stats(header);
+    finder.by_content(&mut pair, &stats, header)?;
+    let Some(text) = pair.text else {
+        return Err(finder.unclear("the text", header));
+    };
+    layout.text = text;
+    layout.label = pair.label;
+    if layout.label == Some(text) {
+        return Err(Error::Setting {
+            name: "label-column".into(),
+            found: format!("`{}`", layout.name(text)),
+            expected: format!("another column of `{}` than the text's", sample.path),
+            hint: "the text and the label stand in two columns".into(),
+        });
+    }
+    layout.guesses = finder.guesses(&layout, given);
+    Ok(layout)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pair {
+    text: Option<usize>,
+    label: Option<usize>,
+}
+
+/// What stands in a column below a header.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stats {
+    rows: usize,
+    distinct: usize,
+    chars: u64,
+    longest: usize,
+    /// Rows with a blank between words.
+    spaced: usize,
+}
+
+impl Stats {
+    /// Few and short values that come again.
+    fn is_like_labels(&self) -> bool {
+        self.rows >= 2 && self.distinct * 2 <= self.rows && self.longest <= LONGEST_LABEL
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    Header,
+    Row,
+    Unclear,
+}
+
+struct Finder<'a> {
+    sample: &'a Sample<'a>,
+    width: usize,
+    /// The fields of the first row.
+    names: Vec<String>,
+    /// The rows below it that are as wide.
+    below: Vec<&'a Record>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(sample: &'a Sample<'a>) -> Self {
+        let first = &sample.rows[0].fields;
+        let width = first.len();
+        let below = sample.rows[1..].iter();
+        Self {
+            sample,
+            width,
+            names: first.iter().map(|f| f.text.trim().to_owned()).collect(),
+            below: below.filter(|row| row.fields.len() == width).collect(),
+        }
+    }
+
+    fn header(&self) -> Result<bool> {
+        if self.sample.keys {
+            return Ok(true);
+        }
+        let named = |column: &Option<String>| {
+            let name = column.as_ref()?;
+            (name.parse::<usize>().is_err()).then(|| self.names.contains(&name.trim().to_owned()))
+        };
+        let columns = self.sample.columns;
+        if let Some(found) = named(&columns.text) {
+            return Ok(found);
+        }
+        match named(&columns.label) {
+            Some(true) => return Ok(true),
+            Some(false) if self.sample.labelled => return Ok(false),
+            _ => {}
+        }
+        match self.verdict() {
+            Verdict::Header => Ok(true),
+            Verdict::Row => Ok(false),
+            // Numbers say where things stand; a header would most likely have been named.
+            Verdict::Unclear if columns.text.is_some() && !self.label_is_open() => Ok(false),
+            Verdict::Unclear => Err(Error::Unusable {
+                problem: format!(
+                    "`{}`: line 1 may name the columns or be the first row: {}",
+                    self.sample.path,
+                    self.described(false)
+                ),
+                hint: "say by `--text-column` and `--label-column`: names if it names them, numbers from 1 if not".into(),
+            }),
+        }
+    }
+
+    fn label_is_open(&self) -> bool {
+        self.sample.labelled && self.sample.columns.label.is_none()
+    }
+
+    /// Whether the first row names the columns.
+    fn verdict(&self) -> Verdict {
+        let names = &self.names;
+        let distinct: BTreeSet<_> = names.iter().collect();
+        // Tables written with their row numbers have no name for these.
+        let nameless =
+            names.iter().skip(1).any(String::is_empty) || (names[0].is_empty() && names.len() == 1);
+        let name_like = |name: &String| {
+            name.chars().count() <= LONGEST_NAME
+                && name.split_whitespace().count() <= 4
+                && !is_number(name)
+        };
+        if nameless || distinct.len() < names.len() || !names.iter().all(name_like) {
+            return Verdict::Row;
+        }
+        let recurs = |(column, name): (usize, &String)| {
+            let mut below = self.below.iter();
+            below.any(|row| row.text(column).trim() == name)
+        };
+        if names.iter().enumerate().any(recurs) {
+            return Verdict::Row;
+        }
+        let known = |sets: &[&[&str]], strict: bool| {
+            let sets = if strict { &sets[..1] } else { sets };
+            let known = |name: &String| {
+                let name = name.to_lowercase();
+                sets.iter().any(|set| set.contains(&name.as_str()))
+            };
+            names.iter().any(known)
+        };
+        let strict = known(&TEXT_NAMES, true) || known(&LABEL_NAMES, true);
+        if strict || (known(&TEXT_NAMES, false) && known(&LABEL_NAMES, false)) {
+            return Verdict::Header;
+        }
+        let all_numbers = |column| self.below.iter().all(|row| is_number(row.text(column)));
+        let numbers = !self.below.is_empty() && (0..self.width).any(all_numbers);
+        if numbers && self.below.len() >= ENOUGH_NUMBERS {
+            return Verdict::Header;
+        }
+        let single_words = names.iter().all(|name| !name.contains(char::is_whitespace));
+        let labels = self.stats(true).iter().any(Stats::is_like_labels);
+        if single_words && (labels || numbers) && self.width > 1 {
+            Verdict::Unclear
+        } else {
+            Verdict::Row
+        }
+    }
+
+    /// The column that the caller names or numbers.
+    fn given(
+        &self,
+        setting: &str,
+        column: Option<&String>,
+        header: bool,
+        needed: bool,
+    ) -> Result<Option<usize>> {
+        let Some(name) = column else {
+            return Ok(None);
+        };
+        let place = match name.trim().parse::<usize>() {
+            _ if self.sample.keys => self.names.iter().position(|other| other == name.trim()),
+            Ok(number) => (1..=self.width).contains(&number).then(|| number - 1),
+            Err(_) if header => self.names.iter().position(|other| other == name.trim()),
+            Err(_) => None,
+        };
+        if place.is_some() || !needed {
+            return Ok(place);
+        }
+        let names: Vec<_> = self.names.iter().map(String::as_str).collect();
+        Err(Error::Setting {
+            name: setting.into(),
+            found: shown(name),
+            expected: format!(
+                "a number from 1 to {}, or a name in line 1 of `{}`: {}",
+                self.width,
+                self.sample.path,
+                self.described(true)
+            ),
+            hint: match nearest(name, &names) {
+                Some(near) => format!("did you mean {}?", shown(near)),
+                None => "columns are counted from 1".into(),
+            },
+        })
+    }
+
+    /// Fills in what the header's names tell.
+    fn by_name(&self, pair: &mut Pair) -> Result<()> {
+        if pair.text.is_none() {
+            pair.text = self.named(&TEXT_NAMES, "the text", pair.label)?;
+        }
+        if pair.label.is_none() {
+            pair.label = self.named(&LABEL_NAMES, "the label", pair.text)?;
+        }
+        Ok(())
+    }
+
+    fn named(&self, sets: &[&[&str]], what: &str, taken: Option<usize>) -> Result<Option<usize>> {
+        let is_label = what == "the label";
+        for set in sets {
+            let names = self.names.iter().enumerate();
+            let found: Vec<usize> = names
+                .filter(|(column, name)| {
+                    Some(*column) != taken && set.contains(&name.to_lowercase().as_str())
+                })
+                .map(|(column, _)| column)
+                .collect();
+            match found[..] {
+                [] => {}
+                [column] => return Ok(Some(column)),
+                _ if is_label && !self.sample.labelled => return Ok(None),
+                _ => return Err(self.unclear(what, true)),
+            }
+        }
+        // `review_text`, `class label`: where there is one such.
+        let compound = |(column, name): (usize, &String)| {
+            let name = name.to_lowercase();
+            let words = || name.split(|c: char| !c.is_alphanumeric());
+            let known = words().any(|word| sets[0].contains(&word));
+            let about = words().any(|word| ABOUT.contains(&word));
+            (known && !about && Some(column) != taken).then_some(column)
+        };
+        let mut found = self.names.iter().enumerate().filter_map(compound);
+        Ok(match (found.next(), found.next()) {
+            (Some(column), None) => Some(column),
+            _ => None,
+        })
+    }
+
+    fn stats(&self, header: bool) -> Vec<Stats> {
+        let first = (!header).then_some(&self.sample.rows[0]);
+        let rows = || first.into_iter().chain(self.below.iter().copied());
+        let column = |column: usize| {
+            let mut distinct = BTreeSet::new();
+            let mut stats = Stats::default();
+            for row in rows() {
+                let text = row.text(column);
+                let chars = text.chars().count();
+                distinct.insert(text);
+                stats.rows += 1;
+                stats.chars += chars as u64;
+                stats.longest = stats.longest.max(chars);
+                stats.spaced += usize::from(text.trim().contains(char::is_whitespace));
+            }
+            stats.distinct = distinct.len();
+            stats
+        };
+        (0..self.width).map(column).collect()
+    }
+
+    /// Fills in what the columns' content tells.
+    fn by_content(&self, pair: &mut Pair, stats: &[Stats], header: bool) -> Result<()> {
+        let free = |pair: &Pair| -> Vec<usize> {
+            let taken = |column: &usize| pair.text == Some(*column) || pair.label == Some(*column);
+            (0..self.width).filter(|column| !taken(column)).collect()
+        };
+        if pair.text.is_none() {
+            pair.text = match free(pair)[..] {
+                [only] => Some(only),
+                [a, b] if self.width == 2 => text_of_two(a, b, stats),
+                ref columns => longest(columns, stats),
+            };
+        }
+        if pair.text.is_none() {
+            return Err(self.unclear("the text", header));
+        }
+        if pair.label.is_some() {
+            return Ok(());
+        }
+        let columns = free(pair);
+        let mut like_labels = columns.iter().filter(|&&c| stats[c].is_like_labels());
+        pair.label = match (like_labels.next(), like_labels.next(), &columns[..]) {
+            // The other of two, unless each row has its own.
+            (_, _, &[only]) if self.sample.labelled => {
+                let stats = &stats[only];
+                (stats.rows < MANY_ROWS || stats.distinct < stats.rows).then_some(only)
+            }
+            // A name that is none of a label's says that the table has none, unless there must be one.
+            _ if header && !self.sample.labelled => None,
+            (Some(&column), None, _) => Some(column),
+            _ => None,
+        };
+        if pair.label.is_none() && self.sample.labelled {
+            return Err(self.unclear("the label", header));
+        }
+        Ok(())
+    }
+
+    fn unclear(&self, what: &str, header: bool) -> Error {
+        let path = self.sample.path;
+        let described = self.described(header);
+        if self.width == 1 {
+            return Error::Unusable {
+                problem: format!("`{path}` has one column, expected a text and a label: {described}"),
+                hint: "`--format` names another format, if it is one: tsv, csv, jsonl, fasttext, label-first".into(),
+            };
+        }
+        Error::Unusable {
+            problem: format!("`{path}`: it is not clear which column is {what}: {described}"),
+            hint: "say by `--text-column` and `--label-column`: a name, or a number from 1".into(),
+        }
+    }
+
+    /// The columns with an example each.
+    fn described(&self, header: bool) -> String {
+        /// Enough to choose from.
+        const MOST: usize = 12;
+        let column = |column: usize| {
+            let number = column + 1;
+            let name = shown(&self.names[column]);
+            match (header, self.below.first()) {
+                (true, Some(row)) => format!("{number} {name} (as {})", shown(row.text(column))),
+                _ => format!("{number} {name}"),
+            }
+        };
+        let columns: Vec<_> = (0..self.width.min(MOST)).map(column).collect();
+        let dots = if self.width > MOST { ", …" } else { "" };
+        format!("{}{dots}", columns.join(", "))
+    }
+
+    fn guesses(&self, layout: &Layout, given: Pair) -> Vec<String> {
+        let path = self.sample.path;
+        let shown_name = |column| shown(&layout.name(column));
+        let mut guesses = Vec::new();
+        if self.sample.keys {
+        } else if layout.header.is_some() {
+            let names: Vec<_> = self.names.iter().map(|name| shown(name)).collect();
+            let names: Vec<_> = names.iter().map(|name| name.trim_matches('`')).collect();
+            guesses.push(format!(
+                "`{path}`: line 1 names the columns {}",
+                one_of(&names).replace(" or ", " and ")
+            ));
+        } else if self.width > 1 {
+            let columns = counted(self.width, "column");
+            guesses.push(format!("`{path}`: {columns}, no line with their names"));
+        }
+        if given.text.is_none() && self.width > 1 {
+            let column = shown_name(layout.text);
+            guesses.push(format!("`{path}`: the text is column {column}"));
+        }
+        if let (None, Some(column)) = (given.label, layout.label) {
+            let column = shown_name(column);
+            guesses.push(format!("`{path}`: the label is column {column}"));
+        }
+        guesses
+    }
+}
+
+/// Which of two columns is the text: not the one whose values come again, not the one without a blank, or the far longer.
+fn text_of_two(a: usize, b: usize, stats: &[Stats]) -> Option<usize> {
+    let (x, y) = (&stats[a], &stats[b]);
+    match (x.is_like_labels(), y.is_like_labels()) {
+        (true, false) => return Some(b),
+        (false, true) => return Some(a),
+        _ => {}
+    }
+    if x.spaced == 0 && y.spaced * 2 > y.rows {
+        return Some(b);
+    }
+    if y.spaced == 0 && x.spaced * 2 > x.rows {
+        return Some(a);
+    }
+    longest(&[a, b], stats)
+}
+
+/// The column that is far longer than each other.
+fn longest(columns: &[usize], stats: &[Stats]) -> Option<usize> {
+    let longest = *columns.iter().max_by_key(|&&column| stats[column].chars)?;
+    let is_less = |column: &&usize| stats[**column].chars * TEXT_IS_LONGER <= stats[longest].chars;
+    let less = columns.iter().filter(is_less).count();
+    (less + 1 == columns.len() && stats[longest].chars > 0).then_some(longest)
+}
+
+fn is_number(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty() && text.parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use refrain_kernels::Compute;
+use serde_json::{Map, Value, json};
+
+use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory};
+use crate::checkpoint::ModelFile;
+use crate::data::{LmData, Split, Text, TextOptions, demo, source};
+use crate::error::Result;
+use crate::models::LanguageModel;
+use crate::run::Given;
+use crate::run::model::model_file;
+use crate::run::settings::Resolved;
+use crate::train::{ChunkPlan, LanguageModelData, LanguageModelTask, Purpose, Score, keyed_rng};
+
+/// A token's number, and its text while the data is read.
+const BYTES_PER_TOKEN: f64 = 6.0;
+
+impl RunTask for LanguageModelTask {
+    fn model_file(&self, config: &Resolved, mut trained: Map<String, Value>) -> ModelFile {
+        trained.insert("first_token".into(), json!(self.data().train.first()));
+        model_file(self.model(), &self.data().vocabulary, config, trained)
+    }
+
+    fn has_test(&self) -> bool {
+        !self.data().test.is_empty()
+    }
+
+    fn test(&mut self, compute: &Compute) -> Option<Score> {
+        self.score_test(compute)
+    }
+}
+
+/// The data as tokens, and a copy of it where it came from standard input.
+fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option<Vec<u8>>)> {
+    // Tokens take four bytes a symbol beside the text itself.
+    let max_bytes = given
+        .available_bytes
+        .map_or(crate::data::text::DEFAULT_MAX_BYTES, |bytes| bytes / 6);
+    let text = if config.data.is_empty() {
+        demo::text(config.tokens)
+    } else {
+        let mut options = TextOptions::new(config.tokens).max_bytes(max_bytes);
+        if let Some(stdin) = given.stdin.take() {
+            options = options.stdin(stdin);
+        }
+        Text::open_with(&source::expand(&config.data)?, options)?
+    };
+    let from_stdin = config.data.iter().any(|path| path.as_os_str() == "-");
+    let copy = from_stdin.then(|| text.as_bytes().to_vec());
+    let split = Split {
+        validation: config.validation.clone(),
+        test: config.test.clone(),
+    };
+    Ok((LmData::new(text, &split, max_bytes)?, copy))
+}
+
+/// Reads the text, plans its chunks, estimates the memory.
+pub(super) fn prepare(config: &Resolved, given: &mut Given<'_>) -> Result<Prepared> {
+    let (data, stdin) = read_data(config, given)?;
+    let (plan, shrunk) = ChunkPlan::new(
+        data.train.len(),
+        config.batch,
+        config.bptt,
+        config.carry_state,
+        config.seed,
+    )?;
+    let mut notes = data_notes(&data);
+    if let Some(shrunk) = shrunk {
+        let smaller: Vec<String> = [("batch", shrunk.batch), ("bptt", shrunk.seq_len)]
+            .iter()
+            .filter(|(_, (asked, used))| asked != used)
+            .map(|(name, (asked, used))| format!("`{name}` is {used} instead of {asked}"))
+            .collect();
+        notes.push(format!(
+            "the training part has only {} tokens: {}",
+            data.train.len(),
+            smaller.join(", ")
+        ));
+    }
+    let vocab_size = data.vocabulary.len();
+    let model = config
+        .model
+        .memory_estimate(vocab_size, plan.batch(), plan.seq_len());
+    // Beside it the process itself, the tokens (and the text, while it is read), and what the allocator leaves between.
+    let tokens = data.train.len() + data.validation.len() + data.test.len();
+    let memory_bytes = checked_memory(
+        PROCESS_BYTES + BYTES_PER_TOKEN * tokens as f64 + 1.1 * model,
+        given,
+        "give a smaller `--hidden-size`, `--num-layers`, `--batch` or `--bptt`",
+    )?;
+    let sha256 = data.sha256.clone();
+    Ok(Prepared {
+        steps_per_epoch: plan.steps_per_epoch(),
+        sha256,
+        notes,
+        memory_bytes,
+        stdin,
+        build: Box::new(move |config, weights| {
+            let model = match weights {
+                Weights::Drawn => {
+                    let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
+                    LanguageModel::new(&config.model, vocab_size, &mut rng)
+                }
+                Weights::Zero => LanguageModel::zeros(&config.model, vocab_size),
+            };
+            let data = LanguageModelData {
+                vocabulary: data.vocabulary,
+                train: data.train,
+                validation: data.validation,
+                test: data.test,
+            };
+            Box::new(LanguageModelTask::new(model, data, plan, config.seed))
+        }),
+    })
+}
+
+/// What reading and splitting the data did that a user should know.
+fn data_notes(data: &LmData) -> Vec<String> {
+    let mut notes = Vec::new();
+    if data.notes.text.bom {
+        notes.push("a byte order mark at the start of the text was left out".into());
+    }
+    if data.notes.text.crlf > 0 {
+        notes.push(format!(
+            "{} line ends of the form CRLF were read as LF",
+            data.notes.text.crlf
+        ));
+    }
+    if data.notes.no_validation {
+        notes.push("the text is too short for a validation part: all of it is learnt from".into());
+    }
+    if data.notes.no_test {
+        notes.push("the text is too short for a test part".into());
+    }
+    for (part, unknown) in [
+        ("validation", data.validation_unknown),
+        ("test", data.test_unknown),
+    ] {
+        if unknown > 0 {
+            notes.push(format!(
+                "{unknown} symbols of the {part} part do not occur in the training part and were skipped"
+            ));
+        }
+    }
+    if data.vocabulary.len() == 1 {
+        notes.push(
+            "the training part has one symbol only: there is nothing to predict, and the loss is 0"
+                .into(),
+        );
+    }
+    notes
+}

@@ -1,0 +1,75 @@
+//! What each task adds to a run: reading its data, sizing it, its model file.
+
+mod language_model;
+
+use refrain_kernels::Compute;
+use serde_json::{Map, Value};
+
+use super::Given;
+use super::settings::{Resolved, Task as TaskName};
+use crate::checkpoint::ModelFile;
+use crate::error::{Error, Result};
+use crate::train::{Score, Task};
+
+/// Memory of the process before it trains.
+const PROCESS_BYTES: f64 = 16e6;
+
+/// A task as a run keeps it.
+pub(crate) trait RunTask: Task + std::fmt::Debug {
+    /// The model as a file.
+    fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile;
+
+    /// Whether there is a test part.
+    fn has_test(&self) -> bool;
+
+    /// The score of the test part.
+    fn test(&mut self, compute: &Compute) -> Option<Score>;
+}
+
+/// How the weights of a task begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weights {
+    /// Drawn by the seed.
+    Drawn,
+    /// Zeros, to be read from a file.
+    Zero,
+}
+
+/// Makes a task's model, once nothing can go wrong any more.
+type Build = Box<dyn FnOnce(&Resolved, Weights) -> Box<dyn RunTask>>;
+
+/// A run before its folder is made: the data is read, and all of it will fit into memory.
+pub(crate) struct Prepared {
+    /// Gradient steps in a pass over the training part.
+    pub(crate) steps_per_epoch: u64,
+    /// A hash of all the data.
+    pub(crate) sha256: String,
+    /// What a user should know.
+    pub(crate) notes: Vec<String>,
+    /// An estimate of the memory that training takes.
+    pub(crate) memory_bytes: u64,
+    /// What was read from standard input, to be kept.
+    pub(crate) stdin: Option<Vec<u8>>,
+    /// The rest.
+    pub(crate) build: Build,
+}
+
+/// Reads the data of whichever task; settings that follow from the data are filled in.
+pub(crate) fn prepare(config: &mut Resolved, given: &mut Given<'_>) -> Result<Prepared> {
+    match config.task {
+        TaskName::Lm => language_model::prepare(config, given),
+    }
+}
+
+/// The bytes of an estimate, refused where the machine has not so many.
+fn checked_memory(estimate: f64, given: &Given<'_>, hint: &str) -> Result<u64> {
+    let needed_bytes = estimate.min(u64::MAX as f64) as u64;
+    match given.available_bytes {
+        Some(available_bytes) if needed_bytes > available_bytes => Err(Error::Memory {
+            needed_bytes,
+            available_bytes,
+            hint: hint.into(),
+        }),
+        _ => Ok(needed_bytes),
+    }
+}
