@@ -12,6 +12,7 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint,
 };
 use refrain::Isa;
+use refrain::data::{Format, OnBadRow};
 use refrain::nn::CellKind;
 
 use crate::isa;
@@ -98,7 +99,9 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Train(Box<TrainArgs>),
     Sample(SampleArgs),
+    Predict(PredictArgs),
     Evaluate(EvaluateArgs),
+    Inspect(InspectArgs),
     Info(InfoArgs),
     Hello(HelloArgs),
     Bench(BenchArgs),
@@ -179,32 +182,138 @@ pub(crate) enum OnUnknown {
     Skip,
 }
 
-/// Score a model on a text: nats and bits per token and character, perplexity.
+/// Answer inputs one by one, in order: a label for each, or for each of its tokens or frames.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  echo 'a warm and funny film' | refrain predict runs/reviews
+  refrain predict runs/reviews new.tsv --json
+  refrain predict runs/tagger <<< 'the dog barks'
+  ls *.png | refrain predict runs/digits
+  refrain predict runs/clips new.npz
+
+An input is a line: a text, or tokens between spaces, or the path of a picture, as the model reads;
+or FILE is one as `train` takes, without labels. A line of output is a label and its probability, or
+the labels of a sequence. An answer is written as soon as no further input is there. With --json a
+line is an object: `label` and `probabilities`, or `tokens` and `labels`; `error` where there is no
+answer, and then the exit code is 1.")]
+pub(crate) struct PredictArgs {
+    /// A model file, or a run folder (then its best model).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+
+    /// The inputs [default: standard input].
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) file: Option<PathBuf>,
+
+    /// How the inputs are written, where the ending does not tell.
+    #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
+    pub(crate) format: Option<Format>,
+
+    /// The column, by name or number, of the text or token.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text_column: Option<String>,
+}
+
+/// Score a model on data: a text's nats and bits per token, or labels' accuracy and macro F1.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   refrain evaluate runs/latin other.txt
   zcat big.txt.gz | refrain evaluate runs/latin - --max-tokens 1000000
   refrain evaluate runs/latin other.txt --streams 16 --json
+  refrain evaluate runs/reviews test.tsv
+  refrain evaluate runs/tagger test.conllu --plot confusion.svg
 
-Every token but the first is scored by those before it, with the state carried from the first to
-the last, in constant memory. --streams reads the whole text into memory first, 4 bytes a token.")]
+Of a language model every token but the first is scored by those before it, with the state carried
+from the first to the last, in constant memory. --streams reads the whole text into memory first,
+4 bytes a token. Labelled data is read as `train` reads it.")]
 pub(crate) struct EvaluateArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
 
-    /// Texts to score, one after the other; `-` is standard input.
+    /// Data to score, one file after the other; `-` is standard input.
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) data: Vec<PathBuf>,
 
-    /// Cut the text into N pieces that are read side by side: faster, but each begins without memory.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) streams: u16,
+    /// Cut a text into N pieces that are read side by side: faster, but each begins without memory (lm).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) streams: Option<u16>,
 
-    /// Score no more than N tokens.
+    /// Score no more than N tokens (lm).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_tokens: Option<u64>,
+
+    /// How the data is written, where the ending does not tell (classify, tag).
+    #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
+    pub(crate) format: Option<Format>,
+
+    /// The column, by name or number, of the text or token (classify, tag).
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text_column: Option<String>,
+
+    /// The column, by name or number, of the label (classify, tag).
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label_column: Option<String>,
+
+    /// What to do with a row that cannot be used (classify, tag) [default: error].
+    #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
+    pub(crate) on_bad_row: Option<OnBadRow>,
+
+    /// Draw the confusion matrix into this file, .svg (classify, tag).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) plot: Option<PathBuf>,
+}
+
+/// Look inside a model.
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    #[command(subcommand)]
+    pub(crate) what: Inspect,
+}
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inspect {
+    States(StatesArgs),
+}
+
+/// Write every layer's hidden states, cell states and gates over some data.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain inspect states runs/latin text.txt -o states.npz
+  refrain inspect states runs/tagger test.conllu -o states.npz
+
+The file holds, for each layer k, `h_lk` and `c_lk` of shape (N, T, hidden_size) and one such array
+for each gate (`i_lk`, `f_lk`, `g_lk`, `o_lk` of an LSTM; `r_lk`, `z_lk`, `n_lk` of a GRU), with
+`_reverse` for what reads backwards, zero past the end of a sequence; and `lengths` (N). A text is
+one sequence. Several sequences come in the order of the data.")]
+pub(crate) struct StatesArgs {
+    /// A model file, or a run folder (then its best model).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+
+    /// Data as `train` takes it; labels are not needed.
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) data: Vec<PathBuf>,
+
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE.npz", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+
+    /// No more than N tokens of a text, or N sequences.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max: u64,
+
+    /// How the data is written, where the ending does not tell.
+    #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
+    pub(crate) format: Option<Format>,
+
+    /// The column, by name or number, of the text or token.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text_column: Option<String>,
 }
 
 /// Show what is inside a model and how it was trained.
@@ -227,7 +336,7 @@ Examples:
   refrain hello --cell gru --seed 3")]
 pub(crate) struct HelloArgs {
     /// The recurrent cell.
-    #[arg(long, default_value = "rnn", value_parser = one_of::<CellKind>(CellKind::NAMES))]
+    #[arg(long, default_value = "rnn", value_parser = one_of::<CellKind>(&["rnn", "gru", "lstm"]))]
     pub(crate) cell: CellKind,
 }
 

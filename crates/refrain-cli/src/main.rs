@@ -41,6 +41,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         _ if cli.version => commands::version::run(&mut context),
         Some(Command::Train(args)) => commands::train::run(&args, &mut context),
         Some(Command::Sample(args)) => commands::sample::run(&args, &mut context),
+        Some(Command::Predict(args)) => commands::predict::run(&args, &mut context),
+        Some(Command::Inspect(args)) => commands::inspect::run(&args, &mut context),
         Some(Command::Evaluate(args)) => commands::evaluate::run(&args, &mut context),
         Some(Command::Info(args)) => commands::info::run(&args, &mut context),
         Some(Command::Hello(args)) => commands::hello::run(&args, &mut context),

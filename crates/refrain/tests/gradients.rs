@@ -210,6 +210,7 @@ fn check_language_model(cell: CellKind, tie_weights: bool, dropout: f64) {
         embedding_size: if tie_weights { 6 } else { 4 },
         dropout,
         tie_weights,
+        window: 3,
         ..ModelConfig::default()
     };
     let vocab_size = 21;
@@ -248,7 +249,7 @@ fn check_language_model(cell: CellKind, tie_weights: bool, dropout: f64) {
 
 #[test]
 fn language_models_pass_the_gradient_check() {
-    for cell in [CellKind::Rnn, CellKind::Gru, CellKind::Lstm] {
+    for cell in [CellKind::Rnn, CellKind::Gru, CellKind::Lstm, CellKind::Mlp] {
         check_language_model(cell, false, 0.0);
     }
     check_language_model(CellKind::Lstm, true, 0.0);

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use refrain::data::{Portion, TokenKind};
-use refrain::nn::{CellKind, Init, Nonlinearity};
+use refrain::data::{OnBadRow, Portion, TokenKind};
+use refrain::nn::{CellKind, Init, Nonlinearity, Pooling};
 use refrain::optim::{OptimizerKind, Schedule};
-use refrain::run::settings::{Chunk, DEFAULTS, Limit, Settings, Task, When};
+use refrain::run::settings::{Chunk, ClassWeights, DEFAULTS, Format, Limit, Settings, Task, When};
 
 use super::one_of;
 
@@ -29,6 +29,8 @@ Examples:
   refrain train lm input.txt -o runs/mine --hidden-size 512 --minutes 30
   refrain train lm part1.txt.gz part2.txt.zst -o runs/big --recipe big.toml
   zcat corpus.gz | refrain train lm - -o runs/stdin --tokens byte
+  refrain train classify reviews.tsv -o runs/reviews
+  refrain train tag train.conllu --validation dev.conllu -o runs/tagger
   refrain train --resume runs/mine --epochs 40"
 )]
 pub(crate) struct TrainArgs {
@@ -36,7 +38,7 @@ pub(crate) struct TrainArgs {
     #[arg(required_unless_present = "resume", value_parser = one_of::<Task>(Task::NAMES))]
     pub(crate) task: Option<Task>,
 
-    /// Text files (.txt, .gz, .zst) or folders; `-` is standard input.
+    /// Files of the task's kind (also .gz, .zst) or folders; `-` is standard input.
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) data: Vec<PathBuf>,
 
@@ -70,11 +72,11 @@ pub(crate) struct TrainArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Model")]
 struct ModelFlags {
-    /// The recurrent cell.
+    /// The recurrent cell, or mlp: the plain network without recurrence.
     #[arg(long, value_parser = one_of::<CellKind>(CellKind::NAMES))]
     cell: Option<CellKind>,
 
-    /// The activation of the cell rnn.
+    /// The activation of the cells rnn and mlp.
     #[arg(long, value_name = "F", value_parser = one_of::<Nonlinearity>(Nonlinearity::NAMES))]
     nonlinearity: Option<Nonlinearity>,
 
@@ -82,17 +84,53 @@ struct ModelFlags {
     #[arg(long, value_name = "N")]
     hidden_size: Option<u64>,
 
-    /// Recurrent layers.
+    /// Layers.
     #[arg(long, value_name = "N")]
     num_layers: Option<u64>,
 
-    /// Features of a token's vector.
+    /// Features of a token's vector, or of what is seen of a video's frame.
     #[arg(long, value_name = "N")]
     embedding_size: Option<u64>,
 
-    /// Dropout between layers and before the linear layer.
+    /// Read the sequence both ways (classify, tag).
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    bidirectional: Option<bool>,
+
+    /// Normalise the sums inside the cell over the units.
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    layer_norm: Option<bool>,
+
+    /// Normalise what goes from layer to layer over the batch.
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    batch_norm: Option<bool>,
+
+    /// How the states of a sequence become one (classify).
+    #[arg(long, value_parser = one_of::<Pooling>(Pooling::NAMES))]
+    pooling: Option<Pooling>,
+
+    /// Read each word's spelling too (tag).
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    characters: Option<bool>,
+
+    /// Steps that the cell mlp sees at once (lm, tag).
+    #[arg(long, value_name = "N")]
+    window: Option<u64>,
+
+    /// Dropout between layers, before the linear layer, and (classify, tag) of what the first layer reads.
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     dropout: Option<f64>,
+
+    /// Dropout of the state on its way into the next step, one mask for the whole sequence.
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    recurrent_dropout: Option<f64>,
 
     /// Use the embedding's weights in the linear layer too.
     #[arg(
@@ -107,23 +145,80 @@ struct ModelFlags {
     /// Where the forget bias of the cell lstm begins; `none` leaves it to --init.
     #[arg(long, value_name = "X|none", allow_negative_numbers = true)]
     forget_bias: Option<Limit<f64>>,
+
+    /// Begin with these word vectors (GloVe or fastText text), for the words of the training part.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    embeddings: Option<PathBuf>,
+
+    /// Begin with the weights of this model.
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
+    from: Option<PathBuf>,
 }
 
 /// The data.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Data")]
 struct DataFlags {
-    /// What a text is cut into.
-    #[arg(long, value_parser = one_of::<TokenKind>(TokenKind::NAMES))]
+    /// What a text is cut into: char, byte, word, or bpe:N, at most N pieces of words (lm, classify).
+    #[arg(long, value_name = "char|byte|word|bpe:N", value_parser = token_kind)]
     tokens: Option<TokenKind>,
 
-    /// Scored while it learns: a fraction from the end of the data, a file, or none.
+    /// Words that stand fewer times than N in the training part are `<unk>`.
+    #[arg(long, value_name = "N")]
+    min_count: Option<u64>,
+
+    /// Make all words lower case.
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    lowercase: Option<bool>,
+
+    /// How the data is written, where the ending does not tell (classify, tag).
+    #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
+    format: Option<Format>,
+
+    /// The column, by name or number, of the text or token (classify, tag).
+    #[arg(long, value_name = "COLUMN")]
+    text_column: Option<String>,
+
+    /// The column, by name or number, of the label (classify, tag).
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
+
+    /// What to do with a row that cannot be used (classify, tag).
+    #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
+    on_bad_row: Option<OnBadRow>,
+
+    /// Cut sequences after so many tokens or steps (classify, tag).
+    #[arg(long, value_name = "N|none")]
+    max_length: Option<Limit<u64>>,
+
+    /// Take each clip's mean frame away (tag, video).
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    center_clips: Option<bool>,
+
+    /// How much the labels of each class count (classify, tag).
+    #[arg(long, value_parser = one_of::<ClassWeights>(ClassWeights::NAMES))]
+    class_weights: Option<ClassWeights>,
+
+    /// Scored while it learns: a fraction of the data, a file, or none.
     #[arg(long, value_name = "PATH|FRACTION", allow_negative_numbers = true, value_hint = ValueHint::FilePath)]
     validation: Option<Portion>,
 
-    /// Scored once at the end: a fraction from the end of the data, a file, or none.
+    /// Scored once at the end: a fraction of the data, a file, or none.
     #[arg(long, value_name = "PATH|FRACTION", allow_negative_numbers = true, value_hint = ValueHint::FilePath)]
     test: Option<Portion>,
+}
+
+/// Clap shows only the error itself: the hint goes with it.
+fn token_kind(text: &str) -> Result<TokenKind, String> {
+    text.parse::<TokenKind>()
+        .map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
 }
 
 /// The training loop.
@@ -158,15 +253,15 @@ struct TrainingFlags {
     #[arg(long, value_name = "X|none", allow_negative_numbers = true)]
     clip_norm: Option<Limit<f64>>,
 
-    /// Streams of text learnt side by side.
+    /// Streams of text, or sequences, learnt side by side.
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
 
-    /// Steps that a gradient goes back through time.
+    /// Steps that a gradient goes back through time (lm).
     #[arg(long, value_name = "N|full")]
     bptt: Option<Chunk>,
 
-    /// Carry the hidden state from one chunk into the next.
+    /// Carry the hidden state from one chunk into the next (lm).
     #[arg(long, value_name = "true|false")]
     carry_state: Option<bool>,
 
@@ -247,9 +342,27 @@ impl TrainArgs {
         Settings {
             task: self.task,
             data: (!self.data.is_empty()).then(|| self.data.clone()),
+            format: data_flags.format,
+            text_column: data_flags.text_column.clone(),
+            label_column: data_flags.label_column.clone(),
+            on_bad_row: data_flags.on_bad_row,
+            max_length: data_flags.max_length,
+            center_clips: data_flags.center_clips,
+            class_weights: data_flags.class_weights,
+            embeddings: model.embeddings.clone(),
+            from: model.from.clone(),
+            bidirectional: model.bidirectional,
+            layer_norm: model.layer_norm,
+            batch_norm: model.batch_norm,
+            pooling: model.pooling,
+            characters: model.characters,
+            window: model.window,
+            recurrent_dropout: model.recurrent_dropout,
             validation: data_flags.validation.clone(),
             test: data_flags.test.clone(),
             tokens: data_flags.tokens,
+            min_count: data_flags.min_count,
+            lowercase: data_flags.lowercase,
             cell: model.cell,
             nonlinearity: model.nonlinearity,
             hidden_size: model.hidden_size,
@@ -313,13 +426,21 @@ fn default_of(key: &str) -> Option<String> {
     }
     let rows = DEFAULTS.iter().filter(|row| row.key == key);
     let values: Vec<_> = rows
+        .clone()
         .map(|row| {
             let value = row.value.trim_matches('"').trim_end_matches(".0");
             let value = if value.is_empty() { row.value } else { value };
-            match row.when {
-                When::Always | When::Cell(_) => value.to_owned(),
-                When::Optimizer(optimizer) => format!("{value} with {optimizer}"),
-            }
+            // Where all of a setting's defaults are for one task, the setting itself is.
+            let same = rows.clone().all(|other| other.tasks == row.tasks);
+            let tasks: Vec<_> = row.tasks.iter().map(|task| task.name()).collect();
+            let with = match row.when {
+                When::Cell(cell) if rows.clone().count() > 1 => format!(" with {cell}"),
+                When::Words => " with word".to_owned(),
+                When::Optimizer(kind) if rows.clone().count() > 1 => format!(" with {kind}"),
+                _ if same => String::new(),
+                _ => format!(" for {}", tasks.join(" and ")),
+            };
+            format!("{value}{with}")
         })
         .collect();
     (!values.is_empty()).then(|| values.join(", "))
@@ -370,7 +491,9 @@ mod tests {
         for (key, value) in [
             ("validation", "0.2"),
             ("test", "b.txt"),
-            ("tokens", "byte"),
+            ("tokens", "bpe:300"),
+            ("min_count", "2"),
+            ("lowercase", "false"),
             ("cell", "gru"),
             ("nonlinearity", "relu"),
             ("hidden_size", "3"),

@@ -56,7 +56,10 @@ impl FromStr for Workload {
         };
         let [vocab_size, embedding_size, hidden_size, num_layers] = model;
         Ok(Self {
-            cell: cell.parse().map_err(|_| wrong())?,
+            cell: match cell.parse() {
+                Ok(CellKind::Mlp) | Err(_) => return Err(wrong()),
+                Ok(cell) => cell,
+            },
             vocab_size,
             embedding_size,
             hidden_size,

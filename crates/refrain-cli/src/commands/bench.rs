@@ -135,7 +135,7 @@ fn check_memory(workload: &Workload) -> refrain::Result<()> {
 /// gates, the scores.
 fn multiply_adds(workload: &Workload) -> f64 {
     let gates = match workload.cell {
-        CellKind::Rnn => 1.0,
+        CellKind::Rnn | CellKind::Mlp => 1.0,
         CellKind::Gru => 3.0,
         CellKind::Lstm => 4.0,
     };

@@ -1,10 +1,7 @@
 //! `refrain evaluate`.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "evaluation of classifiers is to print it")
-)]
 mod classes;
+mod labels;
 mod score;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -12,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use refrain::data::TokenReader;
-use refrain::run::model::LoadedModel;
+use refrain::run::model::{AnyModel, LoadedModel};
 use serde::Serialize;
 
 use self::score::{Scorer, Total};
 use crate::args::EvaluateArgs;
 use crate::context::{Context, Talk};
-use crate::errors::{Exit, failure};
+use crate::errors::{Exit, failure, usage};
 use crate::machine;
 use crate::table::{Align, Table, thousands};
 
@@ -44,7 +41,34 @@ struct Score {
 }
 
 pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    let mut loaded = LoadedModel::open(&args.model)?;
+    match AnyModel::open(&args.model)? {
+        AnyModel::LanguageModel(loaded) => text(args, *loaded, context),
+        AnyModel::Labeller(loaded) => labels::run(args, &loaded, context),
+    }
+}
+
+/// Refuses a flag that the model's task has no use for.
+fn refuse(flag: &str, given: bool, task: &str) -> anyhow::Result<()> {
+    if given {
+        return Err(usage(
+            format!("`--{flag}` is not for a model of the task `{task}`"),
+            "leave it out",
+        ));
+    }
+    Ok(())
+}
+
+fn text(
+    args: &EvaluateArgs,
+    mut loaded: LoadedModel,
+    context: &mut Context,
+) -> anyhow::Result<Exit> {
+    refuse("format", args.format.is_some(), "lm")?;
+    refuse("text-column", args.text_column.is_some(), "lm")?;
+    refuse("label-column", args.label_column.is_some(), "lm")?;
+    refuse("on-bad-row", args.on_bad_row.is_some(), "lm")?;
+    refuse("plot", args.plot.is_some(), "lm")?;
+    let streams = args.streams.unwrap_or(1);
     let vocabulary = loaded.vocabulary.clone();
     let mut reader = TokenReader::open(
         &args.data,
@@ -53,9 +77,9 @@ pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<
     )?;
     let compute = context.compute();
     let mut progress = Progress::new(context);
-    let mut scorer = Scorer::new(&mut loaded.model, &vocabulary, &compute);
+    let mut scorer = Scorer::new(&mut loaded.model, &compute);
     let most = args.max_tokens.unwrap_or(u64::MAX);
-    let total = match args.streams {
+    let total = match streams {
         1 => scorer.one_stream(&mut reader, most, &mut |total| progress.show(total))?,
         streams => {
             let streams = usize::from(streams);
@@ -67,7 +91,7 @@ pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<
     };
     progress.finish();
     tell_of_reading(&reader, context);
-    if let Some(streams) = total.fewer_streams(u64::from(args.streams)) {
+    if let Some(streams) = total.fewer_streams(u64::from(streams)) {
         context.notice(&format!("the text is short: {streams} streams"));
     }
     let score = score(args, &total, reader.unknown())?;

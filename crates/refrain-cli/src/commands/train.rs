@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use refrain::Compute;
+use refrain::run::settings::Task;
 use refrain::run::{Given, Run, Summary};
 use refrain::train::{Outcome, Surroundings};
 use serde::Serialize;
@@ -37,9 +38,10 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
             let settings = args.settings(context.seed)?;
             let run = Run::begin(settings, output, args.overwrite, given)?;
             if args.recipe() == Recipe::Demo {
-                context.notice(
-                    "no data was given: learning from the built-in text (Cicero, De finibus), by its demo recipe",
-                );
+                context.notice(&format!(
+                    "no data was given: learning from {}, by its demo recipe",
+                    demo_name(run.config().task)
+                ));
             }
             run
         }
@@ -82,13 +84,13 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
         Err(error) => {
             // What was learnt until then is worth a report; the error is what there is to tell.
             if let Ok(summary) = run.summary(&compute) {
-                let _ = run.write_report(&summary);
+                let _ = run.write_report(&compute, &summary);
             }
             return Err(error.into());
         }
     };
     let summary = run.summary(&compute)?;
-    run.write_report(&summary)?;
+    run.write_report(&compute, &summary)?;
     let (reason, exit) = match outcome {
         Outcome::Finished(reason) => (reason, Exit::Done),
         Outcome::Interrupted => ("interrupted", Exit::Interrupted),
@@ -106,6 +108,14 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
     Ok(exit)
 }
 
+fn demo_name(task: Task) -> &'static str {
+    match task {
+        Task::Lm => "the built-in text (Cicero, De finibus)",
+        Task::Classify => "built-in reviews (generated)",
+        Task::Tag => "built-in clips of moving shapes (generated)",
+    }
+}
+
 fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyhow::Result<()> {
     let folder = run.folder();
     if exit == Exit::Interrupted {
@@ -117,19 +127,34 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     }
     let out = &mut context.out;
     let nats = |value: &serde_json::Value| value["loss_nats"].as_f64().unwrap_or(f64::NAN);
+    let unit = match run.config().task {
+        Task::Lm => "token",
+        Task::Classify | Task::Tag => "label",
+    };
+    let score = |value: &serde_json::Value| {
+        let accuracy = value["accuracy"].as_f64();
+        let accuracy = accuracy.map_or_else(String::new, |accuracy| {
+            format!("{:.2} % right, ", 100.0 * accuracy)
+        });
+        format!("{accuracy}{:.4} nats a {unit}", nats(value))
+    };
     writeln!(out, "model   {}", summary.model.display())?;
     if let Some(validation) = &summary.validation {
         let step = &validation["step"];
         writeln!(
             out,
-            "        validation {:.4} nats a token, at step {step}",
-            nats(validation)
+            "        validation {}, at step {step}",
+            score(validation)
         )?;
     }
     if let Some(test) = &summary.test {
-        writeln!(out, "        test {:.4} nats a token", nats(test))?;
+        writeln!(out, "        test {}", score(test))?;
     }
     writeln!(out, "report  {}", folder.report().display())?;
-    context.notice(&format!("next: refrain sample {}", folder.path().display()));
+    let next = match run.config().task {
+        Task::Lm => "sample",
+        Task::Classify | Task::Tag => "predict",
+    };
+    context.notice(&format!("next: refrain {next} {}", folder.path().display()));
     Ok(())
 }

@@ -59,6 +59,10 @@ pub struct ModelFile {
     pub config: Map<String, Value>,
     /// The symbols.
     pub vocabularies: Vocabularies,
+    /// The characters of spellings, where words are spelt.
+    pub characters: Option<Vocabulary>,
+    /// What the model reads, where it is not a text alone.
+    pub input: Option<Value>,
     /// The classes, in the order of their ids; empty where there are none.
     pub labels: Vec<String>,
     /// How numbers were scaled, where they were.
@@ -106,6 +110,10 @@ impl ModelFile {
         let (config, trained) = (object("config")?, object("trained")?);
         let vocabularies = Vocabularies::from_json(metadata.get("vocabulary"))
             .map_err(|error| tensors.error(error.to_string(), error.hint().unwrap_or(hint)))?;
+        let characters = metadata.get("characters").map(Vocabulary::from_json);
+        let characters = characters
+            .transpose()
+            .map_err(|error| tensors.error(error.to_string(), error.hint().unwrap_or(hint)))?;
         let labels = match metadata.remove("labels") {
             None => Vec::new(),
             Some(labels) => serde_json::from_value(labels)
@@ -114,6 +122,8 @@ impl ModelFile {
         let model = Self {
             config,
             vocabularies,
+            characters,
+            input: metadata.remove("input"),
             labels,
             standardisation: metadata.remove("standardisation"),
             trained,
@@ -140,6 +150,12 @@ impl ModelFile {
         let mut metadata = json!({"config": self.config, "trained": self.trained});
         if let Some(vocabulary) = self.vocabularies.to_json() {
             metadata["vocabulary"] = vocabulary;
+        }
+        if let Some(characters) = &self.characters {
+            metadata["characters"] = characters.to_json();
+        }
+        if let Some(input) = &self.input {
+            metadata["input"] = input.clone();
         }
         if !self.labels.is_empty() {
             metadata["labels"] = json!(self.labels);

@@ -1,9 +1,13 @@
-//! Data: vocabularies, texts, batches.
+//! Data: vocabularies, texts, tables, arrays, examples.
 
 pub mod arrays;
 pub mod conll;
 pub mod demo;
 pub mod embeddings;
+pub mod encoding;
+pub mod examples;
+mod format;
+pub mod labelled;
 pub mod lm;
 pub mod pictures;
 pub mod rows;
@@ -15,12 +19,15 @@ pub mod text;
 pub mod vocabulary;
 
 pub use arrays::{ArrayLabels, Arrays, NpzWriter, Targets, Values};
-pub use pictures::IdxPair;
-pub use standardisation::Standardisation;
 pub use conll::{SentenceOptions, SentenceReader, TaggedSentence, TaggedSentences, read_conll};
 pub use embeddings::{Embeddings, read_embeddings};
+pub use encoding::Encoding;
+pub use examples::Examples;
+pub use format::Format;
 pub use lm::{LmData, LmNotes, Portion, Split};
+pub use pictures::IdxPair;
 pub use rows::{OnBadRow, RowNotes};
+pub use standardisation::Standardisation;
 pub use table::{LabelledText, LabelledTexts, TableOptions, TableReader, read_table};
-pub use text::{Text, TextOptions, TokenReader};
-pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary};
+pub use text::{Text, TextOptions, TokenBlock, TokenReader};
+pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary, WordCounts, WordOptions};

@@ -1,9 +1,9 @@
-use refrain_kernels::{Panels, Scalar};
+use refrain_kernels::Panels;
 
 use crate::nn::Steps;
 
 /// A batch of sequences, packed: sorted by falling length, row b of step t for every sequence that is longer than t.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SequenceBatch<T> {
     /// Where each step's rows stand.
     pub steps: Steps,
@@ -24,7 +24,16 @@ pub enum BatchInputs<T> {
     Frames(Vec<T>),
 }
 
-impl<T: Scalar> Default for BatchInputs<T> {
+impl<T> Default for SequenceBatch<T> {
+    fn default() -> Self {
+        Self {
+            steps: Steps::default(),
+            inputs: BatchInputs::default(),
+        }
+    }
+}
+
+impl<T> Default for BatchInputs<T> {
     fn default() -> Self {
         Self::Tokens(Vec::new())
     }

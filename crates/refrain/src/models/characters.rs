@@ -72,11 +72,7 @@ impl<T: Scalar> CharacterEncoder<T> {
     #[must_use]
     pub fn zeros(owner: &str, characters: usize) -> Self {
         Self {
-            embedding: Embedding::zeros(
-                &format!("{owner}.embedding"),
-                characters,
-                EMBEDDING_SIZE,
-            ),
+            embedding: Embedding::zeros(&format!("{owner}.embedding"), characters, EMBEDDING_SIZE),
             stack: Stack::zeros(&stack_config(), &format!("{owner}.rnn")),
         }
     }
@@ -118,9 +114,9 @@ impl<T: Scalar> CharacterEncoder<T> {
         let sorted: Vec<usize> = space.order.iter().map(|&word| lengths[word]).collect();
         space.steps = Steps::of_lengths(&sorted);
         space.tokens.clear();
-        space.tokens.extend(
-            rows_of(&space.steps).map(|(place, t)| words.spelling(space.order[place])[t]),
-        );
+        space
+            .tokens
+            .extend(rows_of(&space.steps).map(|(place, t)| words.spelling(space.order[place])[t]));
         space
             .distinct
             .set(&space.tokens, self.embedding.vocab_size());

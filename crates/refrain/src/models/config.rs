@@ -1,4 +1,8 @@
-use crate::nn::{CellKind, Init, Nonlinearity, StackConfig};
+use super::characters::CharacterEncoder;
+use super::encoder::{InputShape, Output};
+use crate::nn::{
+    CellKind, FeedForwardConfig, FrameConfig, Init, Nonlinearity, Pooling, StackConfig, Window,
+};
 
 /// The architecture of a model, for every task; what a task has no use for is not looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,10 +15,22 @@ pub struct ModelConfig {
     pub hidden_size: usize,
     /// Layers.
     pub num_layers: usize,
-    /// Features of a token's vector.
+    /// Features of a token's vector, or of what is seen of a video's frame.
     pub embedding_size: usize,
+    /// Whether the layers read both ways.
+    pub bidirectional: bool,
+    /// Whether the sums in the cell are normalised over the units.
+    pub layer_norm: bool,
+    /// Whether what goes from layer to layer is normalised over the batch.
+    pub batch_norm: bool,
+    /// How the states of a sequence become one, in a classifier.
+    pub pooling: Pooling,
+    /// Steps that the plain network sees at once.
+    pub window: usize,
     /// Dropout between layers and before the linear layer, `0 ≤ p < 1`.
     pub dropout: f64,
+    /// Dropout of the state on its way into the next step, one mask for the whole sequence.
+    pub recurrent_dropout: f64,
     /// Whether the linear layer uses the embedding's weights (then both sizes are equal).
     pub tie_weights: bool,
     /// How the recurrent weights begin.
@@ -32,7 +48,13 @@ impl Default for ModelConfig {
             hidden_size: 128,
             num_layers: 1,
             embedding_size: 32,
+            bidirectional: false,
+            layer_norm: false,
+            batch_norm: false,
+            pooling: Pooling::Last,
+            window: 1,
             dropout: 0.0,
+            recurrent_dropout: 0.0,
             tie_weights: false,
             init: Init::Uniform,
             forget_bias: Some(1.0),
@@ -50,17 +72,43 @@ impl ModelConfig {
             input_size,
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
+            bidirectional: self.bidirectional,
+            layer_norm: self.layer_norm,
+            batch_norm: self.batch_norm,
             dropout: self.dropout,
+            recurrent_dropout: self.recurrent_dropout,
             init: self.init,
             forget_bias: self.forget_bias,
         }
     }
+
+    /// The plain network of this model on inputs of `input_size` features.
+    #[must_use]
+    pub fn feed_forward(&self, input_size: usize) -> FeedForwardConfig {
+        FeedForwardConfig {
+            input_size,
+            hidden_size: self.hidden_size,
+            num_layers: self.num_layers,
+            nonlinearity: self.nonlinearity,
+            dropout: self.dropout,
+            init: self.init,
+        }
+    }
+
+    /// The window of the plain network around a step; of an even number of steps one more lies before it.
+    #[must_use]
+    pub fn window_around(&self) -> Window {
+        Window {
+            before: self.window / 2,
+            after: (self.window - 1) / 2,
+        }
+    }
 }
 
-/// Panels of sixteen units that a group of units keeps for the backward pass, and gates with weights.
+/// Panels that a group of sixteen units keeps for the backward pass, and gates with weights.
 fn slots_and_gates(cell: CellKind) -> (f64, f64) {
     match cell {
-        CellKind::Rnn => (1.0, 1.0),
+        CellKind::Rnn | CellKind::Mlp => (1.0, 1.0),
         CellKind::Gru => (4.0, 3.0),
         CellKind::Lstm => (4.0, 4.0),
     }
@@ -71,23 +119,34 @@ fn padded(size: usize) -> f64 {
 }
 
 impl ModelConfig {
+    fn directions(&self) -> f64 {
+        if self.bidirectional { 2.0 } else { 1.0 }
+    }
+
     /// The number of trainable numbers in the layers between input and output, in floating point so that no size
     /// overflows.
     #[must_use]
     pub fn layers_estimate(&self, input_size: usize) -> f64 {
         let (_, gates) = slots_and_gates(self.cell);
         let hidden = self.hidden_size as f64;
-        let first = gates * hidden * (input_size as f64 + hidden + 2.0);
-        let further = gates * hidden * (2.0 * hidden + 2.0) * (self.num_layers as f64 - 1.0);
-        first + further
+        let ways = self.directions();
+        let recurrent = if self.cell == CellKind::Mlp {
+            0.0
+        } else {
+            hidden
+        };
+        let norms = if self.layer_norm { 3.0 } else { 0.0 };
+        let one = |input: f64| ways * gates * hidden * (input + recurrent + 2.0 + norms);
+        one(input_size as f64) + one(ways * hidden) * (self.num_layers as f64 - 1.0)
     }
 
     /// Numbers that the layers keep of each row over time while they are trained.
     #[must_use]
     pub fn activations_estimate(&self) -> f64 {
         let (slots, _) = slots_and_gates(self.cell);
-        let hidden = padded(self.hidden_size);
-        hidden * (slots + 3.0) * self.num_layers as f64 + 4.0 * hidden
+        let hidden = self.directions() * padded(self.hidden_size);
+        let kept = if self.layer_norm { 3.0 * slots } else { slots };
+        hidden * (kept + 3.0) * self.num_layers as f64 + 4.0 * hidden
     }
 
     /// The number of trainable numbers of a language model.
@@ -104,6 +163,95 @@ impl ModelConfig {
             vocab * (hidden + 1.0)
         };
         vocab * embedding + self.layers_estimate(self.embedding_size) + linear
+    }
+
+    /// The number of trainable numbers of a labeller of `classes` classes.
+    #[must_use]
+    pub fn labeller_estimate(&self, shape: &InputShape, output: Output, classes: usize) -> f64 {
+        let embedding = self.embedding_size as f64;
+        let (reader, features) = match *shape {
+            InputShape::Tokens(vocab_size) => (vocab_size as f64 * embedding, self.embedding_size),
+            InputShape::Words {
+                vocab_size,
+                characters,
+            } => (
+                vocab_size as f64 * embedding
+                    + CharacterEncoder::<f32>::parameter_estimate(characters),
+                self.embedding_size + CharacterEncoder::<f32>::FEATURES,
+            ),
+            InputShape::Vectors { features, .. } => (0.0, features),
+            InputShape::Frames {
+                height,
+                width,
+                channels,
+            } => {
+                let frames = FrameConfig {
+                    height,
+                    width,
+                    channels,
+                    features: self.embedding_size,
+                };
+                (frames.parameter_estimate(), self.embedding_size)
+            }
+        };
+        let seen = match (self.cell, output, shape) {
+            (CellKind::Mlp, Output::Steps, _) => self.window.saturating_mul(features),
+            (
+                CellKind::Mlp,
+                Output::Sequence,
+                InputShape::Vectors {
+                    seq_len: Some(seq_len),
+                    ..
+                },
+            ) => seq_len.saturating_mul(features),
+            _ => features,
+        };
+        let linear = (self.directions() * self.hidden_size as f64 + 1.0) * classes as f64;
+        reader + self.layers_estimate(seen) + linear
+    }
+
+    /// An estimate of the bytes that training a labeller takes in all, with batches of `rows` rows over time.
+    #[must_use]
+    pub fn labeller_memory(
+        &self,
+        shape: &InputShape,
+        output: Output,
+        classes: usize,
+        rows: usize,
+    ) -> f64 {
+        let parameters = self.labeller_estimate(shape, output, classes);
+        let (frames, features) = match *shape {
+            InputShape::Frames {
+                height,
+                width,
+                channels,
+            } => {
+                let frames = FrameConfig {
+                    height,
+                    width,
+                    channels,
+                    features: self.embedding_size,
+                };
+                (frames.memory_estimate(rows), self.embedding_size)
+            }
+            InputShape::Vectors { features, .. } => (0.0, features),
+            InputShape::Tokens(_) => (0.0, self.embedding_size),
+            InputShape::Words { .. } => (
+                0.0,
+                // Words of a dozen characters, none twice.
+                self.embedding_size + 12 * 12 * CharacterEncoder::<f32>::FEATURES,
+            ),
+        };
+        let window = if self.cell == CellKind::Mlp {
+            self.window as f64
+        } else {
+            1.0
+        };
+        let row = self.activations_estimate()
+            + 2.0 * padded(classes)
+            + 3.0 * window * padded(features)
+            + 16.0;
+        4.0 * (9.0 * parameters + rows as f64 * row) + frames
     }
 
     /// An estimate of the bytes that training a language model takes in all: weights, gradients, moments, packed copies,

@@ -5,13 +5,13 @@ use super::ModelConfig;
 use super::batch::{BatchInputs, SequenceBatch, SpelledWords, rows_of};
 use super::characters::{CharacterEncoder, CharacterSpace};
 use crate::nn::{
-    CellKind, DistinctTokens, Embedding, FeedForward, FeedForwardConfig, FeedForwardSpace,
-    FrameConfig, FrameEncoder, FrameSpace, InputGradient, LayerInput, Parameter, Parameters, Stack,
-    StackSpace, StackState, Steps, Window,
+    CellKind, DistinctTokens, Embedding, FeedForward, FeedForwardSpace, FrameConfig, FrameEncoder,
+    FrameSpace, InputGradient, LayerInput, Parameter, Parameters, Pooling, PoolingSpace, Stack,
+    StackSpace, StackState, Steps, Window, pool_backward, pool_forward,
 };
 
 /// The mask on what the first layer reads: a number that no layer has.
-const INPUT_MASK: u64 = 1 << 32;
+const INPUT_MASK: u64 = 1 << 40;
 
 /// What a sequence is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +138,7 @@ pub struct EncoderSpace<T> {
     gathered: Panels<T>,
     d_gathered: Panels<T>,
     view_steps: Steps,
+    pooling: PoolingSpace,
     feed_forward: FeedForwardSpace<T>,
 }
 
@@ -154,7 +155,11 @@ impl<T: Scalar> Encoder<T> {
     #[must_use]
     pub fn zeros(config: &ModelConfig, shape: &InputShape, output: Output, prefix: &str) -> Self {
         let embedding = |vocab_size: usize| {
-            Embedding::zeros(&format!("{prefix}embedding"), vocab_size, config.embedding_size)
+            Embedding::zeros(
+                &format!("{prefix}embedding"),
+                vocab_size,
+                config.embedding_size,
+            )
         };
         let (reader, features) = match *shape {
             InputShape::Tokens(vocab_size) => {
@@ -181,7 +186,7 @@ impl<T: Scalar> Encoder<T> {
                     channels,
                     features: config.embedding_size,
                 };
-                let frames = FrameEncoder::zeros(&frames, &format!("{prefix}frames"));
+                let frames = FrameEncoder::zeros(frames, &format!("{prefix}frames"));
                 (Reader::Frames(frames), config.embedding_size)
             }
         };
@@ -198,7 +203,7 @@ impl<T: Scalar> Encoder<T> {
                 (Output::Sequence, _) => View::Mean,
             };
             let seen = match view {
-                View::Window(window) => window.steps() * features,
+                View::Window(window) => window.len() * features,
                 View::Mean => features,
                 View::Whole(steps) => steps * features,
             };
@@ -207,7 +212,10 @@ impl<T: Scalar> Encoder<T> {
                 view,
             )
         } else {
-            Body::Recurrent(Stack::zeros(&config.stack(features), &format!("{prefix}rnn")))
+            Body::Recurrent(Stack::zeros(
+                &config.stack(features),
+                &format!("{prefix}rnn"),
+            ))
         };
         Self {
             reader,
@@ -230,7 +238,9 @@ impl<T: Scalar> Encoder<T> {
         }
         match &mut self.body {
             Body::Recurrent(stack) => stack.initialise(&self.config.stack(self.features), rng),
-            Body::FeedForward(net, _) => net.initialise(rng),
+            Body::FeedForward(net, _) => {
+                net.initialise(&self.config.feed_forward(0), rng);
+            }
         }
     }
 
@@ -277,7 +287,7 @@ impl<T: Scalar> Encoder<T> {
     pub fn output<'s>(&self, space: &'s EncoderSpace<T>) -> &'s Panels<T> {
         match &self.body {
             Body::Recurrent(_) => space.stack.output(),
-            Body::FeedForward(..) => space.feed_forward.output(),
+            Body::FeedForward(..) => space.feed_forward.hidden(self.config.num_layers - 1),
         }
     }
 
@@ -380,8 +390,14 @@ impl<T: Scalar> Encoder<T> {
                 );
             }
             Body::FeedForward(net, view) => {
-                let features = features_of(&space.vectors, &space.distinct, batch, &mut space.gathered);
-                view.forward(&batch.steps, features, &mut space.viewed);
+                let features =
+                    features_of(&space.vectors, &space.distinct, batch, &mut space.gathered);
+                view.forward(
+                    &batch.steps,
+                    features,
+                    &mut space.viewed,
+                    &mut space.pooling,
+                );
                 view.set_steps(&batch.steps, &mut space.view_steps);
                 net.forward(
                     compute,
@@ -432,13 +448,24 @@ impl<T: Scalar> Encoder<T> {
                     &mut space.feed_forward,
                     &space.view_steps,
                     &space.viewed,
+                    mask,
                     d_output,
                     &mut space.d_viewed,
-                    mask,
                 );
                 if wanted {
-                    view.backward(&batch.steps, &space.d_viewed, self.features, &mut space.d_gathered);
-                    scatter(&space.d_gathered, &space.distinct, batch, &space.vectors, &mut space.d_vectors);
+                    view.backward(
+                        &batch.steps,
+                        &space.d_viewed,
+                        &mut space.d_gathered,
+                        &space.pooling,
+                    );
+                    scatter(
+                        &space.d_gathered,
+                        &space.distinct,
+                        batch,
+                        &space.vectors,
+                        &mut space.d_vectors,
+                    );
                 }
             }
         }
@@ -473,7 +500,7 @@ impl<T: Scalar> Encoder<T> {
                 characters.backward(compute, &mut space.characters, d_vectors, size);
             }
             (Reader::Frames(frames), _) => {
-                frames.backward(compute, &mut space.frames, frames_of(batch), d_vectors);
+                frames.backward(compute, &mut space.frames, d_vectors);
             }
             (Reader::Vectors | Reader::Words(..), _) => {}
         }
@@ -521,13 +548,6 @@ impl<T> Reader<T> {
             Self::Vectors => "vectors",
             Self::Frames(_) => "pictures",
         }
-    }
-}
-
-fn frames_of<T>(batch: &SequenceBatch<T>) -> &[T] {
-    match &batch.inputs {
-        BatchInputs::Frames(pictures) => pictures,
-        _ => &[],
     }
 }
 
@@ -606,10 +626,16 @@ impl View {
         }
     }
 
-    fn forward<T: Scalar>(self, steps: &Steps, features: &Panels<T>, viewed: &mut Panels<T>) {
+    fn forward<T: Scalar>(
+        self,
+        steps: &Steps,
+        features: &Panels<T>,
+        viewed: &mut Panels<T>,
+        space: &mut PoolingSpace,
+    ) {
         match self {
             Self::Window(window) => window.forward(steps, features, viewed),
-            Self::Mean => crate::nn::Pooling::Mean.forward(steps, features, None, viewed),
+            Self::Mean => pool_forward(Pooling::Mean, steps, None, features, viewed, space),
             Self::Whole(seq_len) => {
                 assert_eq!(steps.len(), seq_len, "steps of a sequence");
                 let columns = features.columns();
@@ -627,15 +653,16 @@ impl View {
         self,
         steps: &Steps,
         d_viewed: &Panels<T>,
-        columns: usize,
         d_features: &mut Panels<T>,
+        space: &PoolingSpace,
     ) {
         match self {
             Self::Window(window) => window.backward(steps, d_viewed, d_features),
             Self::Mean => {
-                crate::nn::Pooling::Mean.backward(steps, d_viewed, None, d_features);
+                pool_backward(Pooling::Mean, steps, None, d_viewed, d_features, space);
             }
-            Self::Whole(_) => {
+            Self::Whole(seq_len) => {
+                let columns = d_viewed.columns() / seq_len;
                 d_features.resize(steps.rows(), columns);
                 for (row, (place, t)) in rows_of(steps).enumerate() {
                     for column in 0..columns {

@@ -6,10 +6,11 @@ use super::batch::SequenceBatch;
 use super::encoder::{Encoder, EncoderSpace, InputShape, Output};
 use crate::nn::{
     Linear, PackedLinear, Parameter, Parameters, Pooling, PoolingSpace, SoftmaxCrossEntropy, Steps,
+    pool_backward, pool_forward,
 };
 
 /// The mask before the linear layer: a number that no layer has.
-const OUTPUT_MASK: u64 = (1 << 32) + 1;
+const OUTPUT_MASK: u64 = (1 << 40) + 1;
 
 /// An encoder, then a linear layer to the scores of the classes: of every step (tagging, many to many), or of the pooled
 /// states of a sequence (classification, many to one). That is all the difference between the two.
@@ -135,10 +136,11 @@ impl<T: Scalar> Labeller<T> {
             .forward(compute, &mut space.encoder, batch, mask);
         let output = self.encoder.output(&space.encoder);
         match self.pooling() {
-            Some(pooling) => pooling.forward_saving(
+            Some(pooling) => pool_forward(
+                pooling,
                 &batch.steps,
-                output,
                 self.encoder.reverse_from(),
+                output,
                 &mut space.top,
                 &mut space.pooling,
             ),
@@ -200,12 +202,13 @@ impl<T: Scalar> Labeller<T> {
         self.mask_top(compute, &space.top_steps, &mut space.d_top, mask);
         let d_output = match self.pooling() {
             Some(pooling) => {
-                pooling.backward_saved(
+                pool_backward(
+                    pooling,
                     &batch.steps,
-                    &space.d_top,
                     self.encoder.reverse_from(),
-                    &space.pooling,
+                    &space.d_top,
                     &mut space.d_output,
+                    &space.pooling,
                 );
                 &space.d_output
             }

@@ -2,9 +2,11 @@ use rand::Rng;
 use refrain_kernels::{Compute, DropoutKey, Panels, Scalar, dropout};
 
 use super::ModelConfig;
+use super::history::History;
 use crate::nn::{
-    DistinctTokens, Embedding, InputGradient, LayerInput, Linear, PackedLinear, Parameter,
-    Parameters, SoftmaxCrossEntropy, Stack, StackSpace, StackState, Steps,
+    CellKind, DistinctTokens, Embedding, FeedForward, FeedForwardSpace, InputGradient, LayerInput,
+    Linear, PackedLinear, Parameter, Parameters, SoftmaxCrossEntropy, Stack, StackSpace,
+    StackState, State, Steps,
 };
 
 /// A recurrent language model: from each token and the state to scores for the next token.
@@ -28,8 +30,10 @@ pub struct LanguageModel<T> {
     pub config: ModelConfig,
     /// The tokens' vectors.
     pub embedding: Embedding<T>,
-    /// The recurrent layers.
+    /// The recurrent layers; none with the cell `mlp`.
     pub stack: Stack<T>,
+    /// The plain network in their place, with the cell `mlp`.
+    pub feed_forward: Option<FeedForward<T>>,
     /// From the highest hidden state to the scores. With tied weights its weight is a copy of the embedding's.
     pub linear: Linear<T>,
 }
@@ -42,6 +46,9 @@ pub struct LanguageModelSpace<T> {
     vectors: Panels<T>,
     d_vectors: Panels<T>,
     stack: StackSpace<T>,
+    feed_forward: FeedForwardSpace<T>,
+    seen: Panels<T>,
+    d_seen: Panels<T>,
     linear: PackedLinear<T>,
     dropped: Panels<T>,
     logits: Panels<T>,
@@ -53,7 +60,13 @@ impl<T: Scalar> LanguageModelSpace<T> {
     /// The hidden states of a layer from the last pass, rows over time.
     #[must_use]
     pub fn hidden(&self, layer: usize) -> &Panels<T> {
-        self.stack.hidden(layer)
+        self.stack.forward_hidden(layer)
+    }
+
+    /// The recurrent layers' part.
+    #[must_use]
+    pub fn stack(&self) -> &StackSpace<T> {
+        &self.stack
     }
 
     /// The loss of each token of the last pass, nats, step after step.
@@ -84,10 +97,17 @@ impl<T: Scalar> LanguageModel<T> {
     /// A model of zeros.
     #[must_use]
     pub fn zeros(config: &ModelConfig, vocab_size: usize) -> Self {
+        let is_plain = config.cell == CellKind::Mlp;
+        let mut stack = config.stack(config.embedding_size);
+        if is_plain {
+            stack.num_layers = 0;
+        }
+        let plain = config.feed_forward(config.window * config.embedding_size);
         Self {
             config: config.clone(),
             embedding: Embedding::zeros("embedding", vocab_size, config.embedding_size),
-            stack: Stack::zeros(&config.stack(config.embedding_size), "rnn"),
+            stack: Stack::zeros(&stack, "rnn"),
+            feed_forward: is_plain.then(|| FeedForward::zeros(&plain, "mlp")),
             linear: Linear::zeros("linear", config.hidden_size, vocab_size),
         }
     }
@@ -119,7 +139,28 @@ impl<T: Scalar> LanguageModel<T> {
     /// All states zero.
     #[must_use]
     pub fn zero_state(&self, batch: usize) -> StackState<T> {
-        self.stack.zero_state(batch)
+        match &self.feed_forward {
+            None => self.stack.zero_state(batch),
+            Some(_) => vec![State {
+                h: Panels::new(batch, self.history().state_size()),
+                c: Panels::default(),
+            }],
+        }
+    }
+
+    fn history(&self) -> History {
+        History {
+            steps: self.config.window,
+            features: self.config.embedding_size,
+        }
+    }
+
+    /// What the layers gave in the last pass.
+    fn top<'s>(&self, space: &'s LanguageModelSpace<T>) -> &'s Panels<T> {
+        match &self.feed_forward {
+            None => space.stack.output(),
+            Some(_) => space.feed_forward.hidden(self.config.num_layers - 1),
+        }
     }
 
     fn pack(&mut self, space: &mut LanguageModelSpace<T>, with_backward: bool) {
@@ -130,6 +171,9 @@ impl<T: Scalar> LanguageModel<T> {
                 .copy_from_slice(&self.embedding.weight.value);
         }
         self.stack.pack(&mut space.stack, with_backward);
+        if let Some(net) = &self.feed_forward {
+            net.pack(&mut space.feed_forward, with_backward);
+        }
         self.linear.pack(&mut space.linear, with_backward);
     }
 
@@ -147,23 +191,38 @@ impl<T: Scalar> LanguageModel<T> {
         space.distinct.set(inputs, self.vocab_size());
         self.embedding
             .forward(space.distinct.tokens(), &mut space.vectors);
-        let input = LayerInput::Table(&space.vectors, space.distinct.index());
-        self.stack
-            .forward(compute, &mut space.stack, &space.steps, input, state, mask);
-        let mut top = space.stack.hidden(self.config.num_layers - 1);
-        if let Some(key) = self.output_mask(mask) {
-            space.dropped.clone_from(top);
-            dropout(
-                compute,
-                key,
-                self.config.dropout,
-                space.steps.offsets(),
-                &mut space.dropped,
-            );
-            top = &space.dropped;
+        match &self.feed_forward {
+            None => {
+                let input = LayerInput::Table(&space.vectors, space.distinct.index());
+                self.stack
+                    .forward(compute, &mut space.stack, &space.steps, input, state, mask);
+            }
+            Some(net) => {
+                let index = space.distinct.index();
+                let seen = &mut space.seen;
+                self.history()
+                    .forward(&space.vectors, index, &mut state[0].h, seen);
+                net.forward(compute, &mut space.feed_forward, &space.steps, seen, mask);
+            }
         }
-        self.linear
-            .forward(compute, &space.linear, top, &mut space.logits);
+        let mut logits = std::mem::take(&mut space.logits);
+        match self.output_mask(mask) {
+            None => {
+                let top = self.top(space);
+                self.linear
+                    .forward(compute, &space.linear, top, &mut logits);
+            }
+            Some(key) => {
+                let mut dropped = std::mem::take(&mut space.dropped);
+                dropped.clone_from(self.top(space));
+                let offsets = space.steps.offsets();
+                dropout(compute, key, self.config.dropout, offsets, &mut dropped);
+                self.linear
+                    .forward(compute, &space.linear, &dropped, &mut logits);
+                space.dropped = dropped;
+            }
+        }
+        space.logits = logits;
     }
 
     /// The mask before the linear layer.
@@ -193,18 +252,25 @@ impl<T: Scalar> LanguageModel<T> {
         let total = space
             .loss
             .forward_backward(compute, &mut space.logits, tokens.targets);
+        let mut linear = std::mem::take(&mut space.linear);
+        let mut d_top = std::mem::take(&mut space.d_top);
         let top = match self.output_mask(mask) {
             Some(_) => &space.dropped,
-            None => space.stack.hidden(self.config.num_layers - 1),
+            // `Self::top`, whose borrow of all of `self` would be in the way.
+            None => match &self.feed_forward {
+                None => space.stack.output(),
+                Some(_) => space.feed_forward.hidden(self.config.num_layers - 1),
+            },
         };
         self.linear.backward(
             compute,
-            &mut space.linear,
+            &mut linear,
             &space.steps,
             top,
             &space.logits,
-            &mut space.d_top,
+            &mut d_top,
         );
+        (space.linear, space.d_top) = (linear, d_top);
         if let Some(key) = self.output_mask(mask) {
             dropout(
                 compute,
@@ -214,16 +280,35 @@ impl<T: Scalar> LanguageModel<T> {
                 &mut space.d_top,
             );
         }
-        self.stack.backward(
-            compute,
-            &mut space.stack,
-            &space.steps,
-            LayerInput::Table(&space.vectors, space.distinct.index()),
-            &space.d_top,
-            None,
-            mask,
-            InputGradient::Into(&mut space.d_vectors),
-        );
+        let history = self.history();
+        match &mut self.feed_forward {
+            None => self.stack.backward(
+                compute,
+                &mut space.stack,
+                &space.steps,
+                LayerInput::Table(&space.vectors, space.distinct.index()),
+                &space.d_top,
+                None,
+                mask,
+                InputGradient::Into(&mut space.d_vectors),
+            ),
+            Some(net) => {
+                net.backward(
+                    compute,
+                    &mut space.feed_forward,
+                    &space.steps,
+                    &space.seen,
+                    mask,
+                    &space.d_top,
+                    &mut space.d_seen,
+                );
+                let index = space.distinct.index();
+                space
+                    .d_vectors
+                    .reset(space.vectors.rows(), space.vectors.columns());
+                history.backward(&space.d_seen, index, tokens.batch, &mut space.d_vectors);
+            }
+        }
         self.embedding
             .backward(space.distinct.tokens(), &space.d_vectors);
         if self.config.tie_weights {
@@ -255,18 +340,27 @@ impl<T: Scalar> LanguageModel<T> {
             .forward(compute, &mut space.logits, tokens.targets)
     }
 
-    /// The parameters that files hold: the tied weight too.
+    /// The parameters and buffers that files hold: the tied weight too.
     pub fn visit_all<'a>(&'a self, visit: &mut dyn FnMut(&'a Parameter<T>)) {
         self.embedding.visit(visit);
         self.stack.visit(visit);
+        if let Some(net) = &self.feed_forward {
+            net.visit(visit);
+        }
         self.linear.visit(visit);
+        self.stack.visit_buffers(visit);
     }
 
     /// The same, to be changed.
-    pub fn visit_all_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>)) {
-        self.embedding.visit_mut(visit);
-        self.stack.visit_mut(visit);
-        self.linear.visit_mut(visit);
+    pub fn visit_all_mut(&mut self, visit: &mut dyn FnMut(&mut Parameter<T>)) {
+        let mut each = |parameter: &mut Parameter<T>| visit(parameter);
+        self.embedding.visit_mut(&mut each);
+        self.stack.visit_mut(&mut each);
+        if let Some(net) = &mut self.feed_forward {
+            net.visit_mut(&mut each);
+        }
+        self.linear.visit_mut(&mut each);
+        self.stack.visit_buffers_mut(&mut each);
     }
 }
 
@@ -274,6 +368,9 @@ impl<T: Scalar> Parameters<T> for LanguageModel<T> {
     fn visit<'a>(&'a self, visit: &mut dyn FnMut(&'a Parameter<T>)) {
         self.embedding.visit(visit);
         self.stack.visit(visit);
+        if let Some(net) = &self.feed_forward {
+            net.visit(visit);
+        }
         if self.config.tie_weights {
             visit(&self.linear.bias);
         } else {
@@ -284,11 +381,22 @@ impl<T: Scalar> Parameters<T> for LanguageModel<T> {
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>)) {
         self.embedding.visit_mut(visit);
         self.stack.visit_mut(visit);
+        if let Some(net) = &mut self.feed_forward {
+            net.visit_mut(visit);
+        }
         if self.config.tie_weights {
             visit(&mut self.linear.bias);
         } else {
             self.linear.visit_mut(visit);
         }
+    }
+
+    fn visit_buffers<'a>(&'a self, visit: &mut dyn FnMut(&'a Parameter<T>)) {
+        self.stack.visit_buffers(visit);
+    }
+
+    fn visit_buffers_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>)) {
+        self.stack.visit_buffers_mut(visit);
     }
 }
 
@@ -348,6 +456,11 @@ impl<'m, T: Scalar> Stream<'m, T> {
             tables,
             scores,
         } = self;
+        if model.feed_forward.is_some() {
+            model.scores(compute, space, &[token], 1, state, None);
+            space.logits.copy_to_rows(0, scores);
+            return scores;
+        }
         let table = tables[token as usize].get_or_insert_with(|| {
             model.embedding.forward(&[token], &mut space.vectors);
             model
@@ -360,7 +473,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         model.linear.forward(
             compute,
             &space.linear,
-            space.stack.hidden(model.config.num_layers - 1),
+            space.stack.output(),
             &mut space.logits,
         );
         space.logits.copy_to_rows(0, scores);

@@ -1,7 +1,16 @@
 //! Models: layers joined for a task.
 
+mod batch;
+mod characters;
 mod config;
+mod encoder;
+mod history;
+mod labeller;
 mod language_model;
 
+pub use batch::{BatchInputs, SequenceBatch, SpelledWords, falling_order, rows_of};
+pub use characters::{CharacterEncoder, CharacterSpace};
 pub use config::ModelConfig;
+pub use encoder::{Body, Encoder, EncoderSpace, InputShape, Output, Reader, View};
+pub use labeller::{LabelBatch, Labeller, LabellerSpace};
 pub use language_model::{LanguageModel, LanguageModelSpace, Stream, TokenBatch};

@@ -12,9 +12,11 @@ pub enum CellKind {
     Gru,
     /// Long short-term memory.
     Lstm,
+    /// No cell: a plain network without recurrence, to see what recurrence buys.
+    Mlp,
 }
 
-named!(CellKind, "cell", { Rnn => "rnn", Gru => "gru", Lstm => "lstm" });
+named!(CellKind, "cell", { Rnn => "rnn", Gru => "gru", Lstm => "lstm", Mlp => "mlp" });
 
 /// The activation of the vanilla cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

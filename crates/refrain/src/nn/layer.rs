@@ -60,6 +60,7 @@ impl<T: Scalar> Layer<T> {
             }
             CellKind::Gru => Self::Gru(Recurrent::new(GruCell, name, input, hidden, norm)),
             CellKind::Lstm => Self::Lstm(Recurrent::new(LstmCell, name, input, hidden, norm)),
+            CellKind::Mlp => panic!("the plain network has no recurrent layer"),
         }
     }
 

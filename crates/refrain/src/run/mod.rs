@@ -1,13 +1,17 @@
 //! A run: its settings, its folder, its metrics, its report, and the tasks that are run in it.
 
 mod folder;
+pub mod labels;
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "report")]
 pub mod plot;
+pub mod predict;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod settings;
+mod start;
+pub mod states;
 mod tasks;
 mod training;
 

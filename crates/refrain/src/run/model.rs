@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::settings::{Resolved, Settings};
+use super::labels::LoadedLabeller;
+use super::settings::{Resolved, Settings, Task};
 use crate::checkpoint::container::shortened;
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::Vocabulary;
@@ -24,6 +25,62 @@ pub struct LoadedModel {
     pub config: Resolved,
     /// How it was trained: `steps`, `tokens`, losses, `first_token`, …
     pub trained: Map<String, Value>,
+}
+
+/// The settings that a model file keeps.
+///
+/// # Errors
+/// [`Error::Model`] if they cannot be used.
+pub fn settings_of(path: &Path, file: &ModelFile) -> Result<Resolved> {
+    let wrong = |problem: String| Error::Model {
+        path: path.to_owned(),
+        problem,
+        hint: "train it again, or use the version of refrain that wrote it".into(),
+    };
+    Settings::from_model_config(Value::Object(file.config.clone()))
+        .map_err(|error| {
+            wrong(format!(
+                "its `config` cannot be read: {}",
+                shortened(&error)
+            ))
+        })?
+        .resolve()
+        .map_err(|error| wrong(format!("its `config` cannot be used: {error}")))
+}
+
+/// A model of any task.
+#[derive(Clone, Debug)]
+pub enum AnyModel {
+    /// A language model.
+    LanguageModel(Box<LoadedModel>),
+    /// A classifier or tagger.
+    Labeller(Box<LoadedLabeller>),
+}
+
+impl AnyModel {
+    /// Reads a model file, or the best model of a run folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Run`], or [`Error::Model`] naming what does not fit.
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = model_path(path)?;
+        let file = ModelFile::load(&path)?;
+        Ok(match settings_of(&path, &file)?.task {
+            Task::Lm => Self::LanguageModel(Box::new(LoadedModel::from_file(&path, file)?)),
+            Task::Classify | Task::Tag => {
+                Self::Labeller(Box::new(LoadedLabeller::from_file(&path, file)?))
+            }
+        })
+    }
+
+    /// How it was configured.
+    #[must_use]
+    pub fn config(&self) -> &Resolved {
+        match self {
+            Self::LanguageModel(model) => &model.config,
+            Self::Labeller(model) => &model.config,
+        }
+    }
 }
 
 /// The model file that `path` means: itself, or the best model of a run folder, or its last one where there is no best.
@@ -64,15 +121,14 @@ impl LoadedModel {
             problem,
             hint: "train it again, or use the version of refrain that wrote it".into(),
         };
-        let config = Settings::from_model_config(Value::Object(file.config.clone()))
-            .map_err(|error| {
-                wrong(format!(
-                    "its `config` cannot be read: {}",
-                    shortened(&error)
-                ))
-            })?
-            .resolve()
-            .map_err(|error| wrong(format!("its `config` cannot be used: {error}")))?;
+        let config = settings_of(path, &file)?;
+        if config.task != Task::Lm {
+            return Err(Error::Model {
+                path: path.to_owned(),
+                problem: format!("it is a model of the task `{}`, not of `lm`", config.task),
+                hint: "`refrain predict` and `refrain evaluate` use it; `refrain info` tells what it is".into(),
+            });
+        }
         let Vocabularies::One(vocabulary) = file.vocabularies else {
             return Err(wrong(
                 "its `vocabulary` is not that of a language model".into(),

@@ -108,6 +108,14 @@ pub fn render(report: &Report<'_>) -> Result<String> {
         })
 }
 
+/// The confusion matrix of a classifier as SVG.
+///
+/// # Errors
+/// [`Error::Unusable`](crate::Error::Unusable) if it cannot be drawn.
+pub fn confusion_svg(classes: &ClassReport) -> Result<String> {
+    classes::confusion(classes)
+}
+
 /// Makes the page and puts it in place whole: it is written beside `path`, synced, and renamed.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 mod defaults;
 mod resolve;
+mod scopes;
 mod values;
 
 use std::io::Read as _;
@@ -13,15 +14,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::data::Format;
 pub use defaults::{
     DEFAULTS, DefaultSetting, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, SAVE_EVERY_RANGE, When,
 };
 pub use resolve::Resolved;
-pub use values::{Chunk, Limit, Task, ValueError};
+pub use scopes::{SCOPES, Scope};
+pub use values::{Chunk, ClassWeights, Limit, Task, ValueError};
 
-use crate::data::{Portion, TokenKind};
+use crate::data::{OnBadRow, Portion, TokenKind};
 use crate::names::nearest;
-use crate::nn::{CellKind, Init, Nonlinearity};
+use crate::nn::{CellKind, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerKind, Schedule};
 use crate::{Error, Result};
 
@@ -75,15 +78,37 @@ settings! {
     task: Task,
     /// The data files; none is the task's built-in text, `-` is standard input.
     data: Vec<PathBuf>,
+    /// How the data is written, where the ending does not tell.
+    format: Format,
+    /// The column, by name or number, that holds the text or the token.
+    text_column: String,
+    /// The column, by name or number, that holds the label.
+    label_column: String,
+    /// What happens to a row of data that cannot be used.
+    on_bad_row: OnBadRow,
     /// The part of the data, or the file, that tells how good the model is while it learns.
     validation: Portion,
     /// The part of the data, or the file, that is scored once at the end.
     test: Portion,
     /// What a text is cut into.
     tokens: TokenKind,
-    /// The recurrent cell.
+    /// The fewest times that a word stands in the training part to be in the vocabulary (tokens `word`).
+    min_count: u64,
+    /// Whether `The` and `the` are one word (tokens `word`).
+    lowercase: bool,
+    /// Tokens of a sequence beyond which it is cut.
+    max_length: Limit<u64>,
+    /// Whether each clip's mean frame is taken away.
+    center_clips: bool,
+    /// How much the labels of each class count.
+    class_weights: ClassWeights,
+    /// A file of word vectors to begin with.
+    embeddings: PathBuf,
+    /// A model whose weights to begin with.
+    from: PathBuf,
+    /// The recurrent cell, or the plain network.
     cell: CellKind,
-    /// The activation of the cell `rnn`.
+    /// The activation of the cells `rnn` and `mlp`.
     nonlinearity: Nonlinearity,
     /// Units of each layer.
     hidden_size: u64,
@@ -91,8 +116,22 @@ settings! {
     num_layers: u64,
     /// Features of a token's vector.
     embedding_size: u64,
+    /// Whether the layers read both ways.
+    bidirectional: bool,
+    /// Whether the sums in the cell are normalised over the units.
+    layer_norm: bool,
+    /// Whether what goes from layer to layer is normalised over the batch.
+    batch_norm: bool,
+    /// How the states of a sequence become one.
+    pooling: Pooling,
+    /// Whether a word's spelling is read too.
+    characters: bool,
+    /// Steps that the cell `mlp` sees at once.
+    window: u64,
     /// Dropout between layers and before the linear layer.
     dropout: f64,
+    /// Dropout of the state on its way into the next step, by one mask for the whole sequence.
+    recurrent_dropout: f64,
     /// Whether the linear layer uses the embedding's weights.
     tie_weights: bool,
     /// How the weights begin.
@@ -113,7 +152,7 @@ settings! {
     weight_decay: f64,
     /// The norm of the whole gradient above which it is scaled down.
     clip_norm: Limit<f64>,
-    /// Streams of text learnt side by side.
+    /// Streams of text, or sequences, learnt side by side.
     batch: u64,
     /// Steps in a chunk of truncated backpropagation.
     bptt: Chunk,
@@ -140,6 +179,7 @@ impl Settings {
     ///
     /// What `lower` says of a thing that `self` replaces is dropped with it:
     /// - a budget (`steps`, `epochs`, `minutes`) replaces another budget;
+    /// - other `tokens` than `word` drop the settings that only words have;
     /// - another `cell` drops the settings that only the former cell had;
     /// - another `optimizer` drops the former one's momentum and weight decay, and its learning
     ///   rate unless both are `adam` or `adamw`, whose scale is the same;
@@ -150,13 +190,11 @@ impl Settings {
         if self.has_budget() {
             (lower.steps, lower.epochs, lower.minutes) = (None, None, None);
         }
+        if self.tokens.is_some_and(|tokens| tokens != TokenKind::Word) {
+            (lower.min_count, lower.lowercase) = (None, None);
+        }
         if self.cell.is_some() && self.cell != lower.cell {
-            lower.nonlinearity = lower
-                .nonlinearity
-                .filter(|_| self.cell == Some(CellKind::Rnn));
-            lower.forget_bias = lower
-                .forget_bias
-                .filter(|_| self.cell == Some(CellKind::Lstm));
+            lower = lower.of_cell(self.cell);
         }
         if self.optimizer.is_some() && self.optimizer != lower.optimizer {
             let is_adam = |optimizer: Option<OptimizerKind>| {
@@ -191,10 +229,21 @@ impl Settings {
     ///
     /// None that a user could cause: the recipe is part of the library and tested.
     pub fn demo(task: Task) -> Result<Self> {
-        let recipe = match task {
-            Task::Lm => include_str!("../../../../recipes/latin.toml"),
+        let (recipe, name) = match task {
+            Task::Lm => (
+                include_str!("../../../../recipes/latin.toml"),
+                "recipes/latin.toml",
+            ),
+            Task::Classify => (
+                include_str!("../../../../recipes/reviews.toml"),
+                "recipes/reviews.toml",
+            ),
+            Task::Tag => (
+                include_str!("../../../../recipes/clips.toml"),
+                "recipes/clips.toml",
+            ),
         };
-        Self::from_toml(recipe, "recipes/latin.toml")
+        Self::from_toml(recipe, name)
     }
 
     /// Reads a recipe or a `config.toml`. Relative paths in it start at its folder.
@@ -244,7 +293,8 @@ impl Settings {
 
     /// Makes relative paths start at `folder`.
     fn rebase(&mut self, folder: &Path) {
-        let files = self.data.iter_mut().flatten();
+        let others = [&mut self.embeddings, &mut self.from].into_iter().flatten();
+        let files = self.data.iter_mut().flatten().chain(others);
         let portions = [&mut self.validation, &mut self.test].into_iter().flatten();
         let portions = portions.filter_map(|portion| match portion {
             Portion::File(path) => Some(path),

@@ -9,17 +9,12 @@ use super::RunFolder;
 use super::metrics::MetricsLog;
 use super::model::model_path;
 use super::settings::{Resolved, Settings};
+use super::start::from_model;
 use super::tasks::{Prepared, RunTask, Weights, prepare};
 use crate::checkpoint::{Container, ContainerBuilder, ModelFile, Tensors, write_atomic};
 use crate::error::{Error, Result};
-<<<<<<< HEAD:crates/refrain/src/run/training.rs
 use crate::nn::Parameter;
-use crate::optim::{Optimizer, Schedule};
-=======
-use crate::models::LanguageModel;
-use crate::nn::Parameters as _;
 use crate::optim::Optimizer;
->>>>>>> wt-tokens:crates/refrain/src/run/language_model.rs
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{Budget, Carried, Outcome, Progress, Recorder, Score, Surroundings, Trainer};
 
@@ -100,7 +95,7 @@ impl Run {
         let mut config = settings.resolve()?;
         RunFolder::check_new(output, overwrite)?;
         check_outside(&config, output)?;
-        let mut prepared = prepare(&mut config, &mut given)?;
+        let mut prepared = prepare(&mut config, &mut given, Weights::Drawn)?;
         let folder = RunFolder::create(output, overwrite)?;
         if let Some(bytes) = prepared.stdin.take() {
             // All of the data, whatever other files were named: `-` now stands for this copy.
@@ -113,25 +108,35 @@ impl Run {
         }
         shorten_warmup(&mut prepared, &mut config);
         folder.write_config(&config.to_toml())?;
-        let run = Self::new(prepared, folder, config, Weights::Drawn);
+        let run = Self::new(prepared, folder, config, Weights::Drawn)?;
         // An empty log and the state of step 0: from here on a kill at any moment can be resumed.
         MetricsLog::create(run.folder.metrics())?.sync()?;
         run.write_state()?;
         Ok(run)
     }
 
-    fn new(prepared: Prepared, folder: RunFolder, config: Resolved, weights: Weights) -> Self {
-        let task = (prepared.build)(&config, weights);
-        Self {
+    fn new(
+        prepared: Prepared,
+        folder: RunFolder,
+        config: Resolved,
+        weights: Weights,
+    ) -> Result<Self> {
+        let mut task = (prepared.build)(&config, weights);
+        let mut notes = prepared.notes;
+        if let Some(from) = config.from.as_ref().filter(|_| weights == Weights::Drawn) {
+            let own = task.model_file(&config, Map::new());
+            notes.extend(from_model(from, task.as_mut(), &own)?);
+        }
+        Ok(Self {
             folder,
             optimizer: Optimizer::new(&config.optimizer, task.parameters()),
             task,
             config,
             data_sha256: prepared.sha256,
             progress: Progress::default(),
-            notes: prepared.notes,
+            notes,
             memory_bytes: prepared.memory_bytes,
-        }
+        })
     }
 
     /// Goes on with a run exactly where its state stands. `changes` may hold another budget.
@@ -142,7 +147,7 @@ impl Run {
     pub fn resume(path: &Path, changes: Settings, mut given: Given<'_>) -> Result<Self> {
         let folder = RunFolder::open(path)?;
         let old = Settings::read(&folder.config())?;
-        let config = changes.or(old.clone()).resolve()?;
+        let mut config = changes.or(old.clone()).resolve()?;
         if config.data.iter().any(|path| path.as_os_str() == "-") {
             let path = folder.stdin();
             let file = std::fs::File::open(&path).map_err(|source| Error::Io {
@@ -152,8 +157,6 @@ impl Run {
             })?;
             given.stdin = Some(Box::new(file));
         }
-        let mut config = config;
-        let prepared = prepare(&mut config, &mut given)?;
         let weights = if folder.state().exists() {
             Weights::Zero
         } else if folder.last().exists() || folder.best().exists() {
@@ -166,7 +169,8 @@ impl Run {
             // Killed between the settings and the first state: nothing has been learnt yet.
             Weights::Drawn
         };
-        let mut run = Self::new(prepared, folder, config, weights);
+        let prepared = prepare(&mut config, &mut given, weights)?;
+        let mut run = Self::new(prepared, folder, config, weights)?;
         if run.folder.state().exists() {
             run.read_state()?;
         }
@@ -298,7 +302,7 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] if `metrics.jsonl` is damaged, [`Error::Io`].
     #[cfg(feature = "report")]
-    pub fn write_report(&self, summary: &Summary) -> Result<()> {
+    pub fn write_report(&mut self, compute: &Compute, summary: &Summary) -> Result<()> {
         let events = super::metrics::read(self.folder.metrics())?;
         let path = self.folder.path();
         let name = path.file_name().map_or_else(
@@ -306,13 +310,19 @@ impl Run {
             |name| name.display().to_string(),
         );
         let mut figures = Vec::new();
-        if let Some(nats) = summary
-            .test
-            .as_ref()
-            .and_then(|test| test["loss_nats"].as_f64())
-        {
+        let of_test = |key: &str| summary.test.as_ref().and_then(|test| test[key].as_f64());
+        if let Some(nats) = of_test("loss_nats") {
             figures.push(("test loss".into(), format!("{nats:.4} nats")));
         }
+        if let Some(accuracy) = of_test("accuracy") {
+            figures.push(("test accuracy".into(), format!("{:.2} %", 100.0 * accuracy)));
+        }
+        let classes = match self.with_weights_of(&summary.model, |task| task.class_report(compute))
+        {
+            Ok(classes) => classes,
+            // Interrupted before the first model stood.
+            Err(_) => None,
+        };
         super::report::write(
             self.folder.report(),
             &super::report::Report {
@@ -322,7 +332,12 @@ impl Run {
                 events: &events,
                 summary: figures,
                 notes: self.notes.clone(),
-                ..super::report::Report::default()
+                classes: classes.as_ref(),
+                classes_of: if self.task.has_test() {
+                    "test"
+                } else {
+                    "validation"
+                },
             },
         )
     }
@@ -453,7 +468,6 @@ fn take_weights(
     result
 }
 
-<<<<<<< HEAD:crates/refrain/src/run/training.rs
 /// More passes over a short text, where nobody said how many.
 fn lengthen_budget(prepared: &mut Prepared, config: &mut Resolved) {
     let steps_per_epoch = prepared.steps_per_epoch;
@@ -466,35 +480,6 @@ fn lengthen_budget(prepared: &mut Prepared, config: &mut Resolved) {
             "step"
         } else {
             "steps"
-=======
-    /// More passes over a short text, where nobody said how many.
-    fn lengthen_budget(&mut self, config: &mut Resolved) {
-        let steps_per_epoch = self.plan.steps_per_epoch();
-        let least = LEAST_STEPS.div_ceil(steps_per_epoch) as f64;
-        if let Budget::Epochs(epochs) = config.budget
-            && epochs < least
-        {
-            config.budget = Budget::Epochs(least);
-            let steps = if steps_per_epoch == 1 {
-                "step"
-            } else {
-                "steps"
-            };
-            self.notes.push(format!(
-                "a pass over the training part is only {steps_per_epoch} {steps}: `epochs` is {least} instead of {epochs}"
-            ));
-        }
-    }
-
-    /// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A schedule that does not
-    /// know the length of the run is left alone, so that a run made longer later is one that was long from the start.)
-    fn shorten_warmup(&mut self, config: &mut Resolved) {
-        if !config.optimizer.schedule.follows_the_budget() {
-            return;
-        }
-        let Some(total) = config.budget.total_steps(self.plan.steps_per_epoch()) else {
-            return;
->>>>>>> wt-tokens:crates/refrain/src/run/language_model.rs
         };
         prepared.notes.push(format!(
             "a pass over the training part is only {steps_per_epoch} {steps}: `epochs` is {least} instead of {epochs}"
@@ -502,10 +487,10 @@ fn lengthen_budget(prepared: &mut Prepared, config: &mut Resolved) {
     }
 }
 
-/// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A constant schedule does not
-/// know the length of the run, so that a run made longer later is one that was long from the start.)
+/// A warm-up that takes more than a tenth of a short run would leave little to learn in. (A schedule that does not know
+/// the length of the run is left alone, so that a run made longer later is one that was long from the start.)
 fn shorten_warmup(prepared: &mut Prepared, config: &mut Resolved) {
-    if config.optimizer.schedule == Schedule::Constant {
+    if !config.optimizer.schedule.follows_the_budget() {
         return;
     }
     let Some(total) = config.budget.total_steps(prepared.steps_per_epoch) else {
@@ -605,6 +590,12 @@ fn write_state(
         .visit(&mut |parameter| parameters.push(parameter));
     for parameter in &parameters {
         state = state.f32(&parameter.name, &parameter.shape, &parameter.value);
+    }
+    let mut buffers = Vec::new();
+    task.parameters()
+        .visit_buffers(&mut |buffer| buffers.push(buffer));
+    for buffer in &buffers {
+        state = state.f32(&buffer.name, &buffer.shape, &buffer.value);
     }
     for (kind, moments) in optimizer.moments() {
         for (moment, parameter) in moments.iter().zip(&parameters) {

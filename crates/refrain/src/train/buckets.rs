@@ -27,7 +27,11 @@ impl BucketPlan {
     /// If there is no example or `batch` is 0.
     #[must_use]
     pub fn new(lengths: Vec<usize>, batch: usize, seed: u64) -> Self {
-        assert!(!lengths.is_empty() && batch > 0, "{} examples in batches of {batch}", lengths.len());
+        assert!(
+            !lengths.is_empty() && batch > 0,
+            "{} examples in batches of {batch}",
+            lengths.len()
+        );
         Self {
             lengths,
             batch,
@@ -82,7 +86,11 @@ mod tests {
             let (mut seen, mut spread) = (Vec::new(), 0);
             for step in 0..126 {
                 let batch = plan.batch(126 * epoch + step);
-                assert!(batch.windows(2).all(|pair| lengths[pair[0]] >= lengths[pair[1]]));
+                assert!(
+                    batch
+                        .windows(2)
+                        .all(|pair| lengths[pair[0]] >= lengths[pair[1]])
+                );
                 spread += lengths[batch[0]] - lengths[batch[batch.len() - 1]];
                 seen.extend_from_slice(batch);
             }

@@ -1,15 +1,22 @@
 //! Training: the loop, its settings, its events.
 
 mod bptt;
+mod buckets;
 mod config;
 pub mod events;
+mod labels;
 mod language_model;
 mod random;
 mod task;
 mod trainer;
 
 pub use bptt::{ChunkPlan, Shrunk};
+pub use buckets::BucketPlan;
 pub use config::{Budget, TrainConfig};
+pub use labels::{
+    LabelData, LabelPlan, LabelScore, LabelTask, balanced_weights, best_class, score_labels,
+    scoring_batches,
+};
 pub use language_model::{LanguageModelData, LanguageModelTask};
 pub use random::{Purpose, keyed_rng};
 pub use task::{Carried, Score, StepLoss, Task};

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use refrain_kernels::Compute;
 
-use super::events::Start;
+use super::events::{Start, Validation};
 use crate::error::Result;
 use crate::nn::Parameters;
 
@@ -58,6 +58,11 @@ pub trait Task: Send {
 
     /// The score of the validation part, if there is one.
     fn validate(&mut self, compute: &Compute) -> Option<Score>;
+
+    /// Whether a score is better than the best so far. A loss that is not a number never is.
+    fn is_better(&self, new: &Score, best: &Validation) -> bool {
+        new.loss_nats < best.loss_nats
+    }
 
     /// Something drawn from the model after step `step`, to be shown, if the task draws.
     fn sample(&mut self, compute: &Compute, step: u64) -> Option<String>;

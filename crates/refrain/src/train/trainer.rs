@@ -239,13 +239,14 @@ impl<'a> Trainer<'a> {
         recorder: &mut dyn Recorder<K>,
     ) -> Result<bool> {
         let mut is_best = false;
-        if let Some(Score { loss_nats, metrics }) = task.validate(self.compute) {
+        if let Some(score) = task.validate(self.compute) {
             // A loss that is not a number is never the best.
-            let best = loss_nats.is_finite()
+            let best = score.loss_nats.is_finite()
                 && progress
                     .best
                     .as_ref()
-                    .is_none_or(|best| loss_nats < best.loss_nats);
+                    .is_none_or(|best| task.is_better(&score, best));
+            let Score { loss_nats, metrics } = score;
             let (step, elapsed_s) = (progress.step, progress.elapsed_s);
             let validation = Validation {
                 step,

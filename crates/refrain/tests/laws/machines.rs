@@ -1,12 +1,8 @@
 //! One answer on every machine: threads and instruction sets change no bit of a training run.
 
 use proptest::prelude::*;
-<<<<<<< HEAD
-use refrain::models::{LanguageModelSpace, ModelConfig, TokenBatch};
-=======
 use proptest::sample;
-use refrain::models::{LanguageModelConfig, LanguageModelSpace, TokenBatch};
->>>>>>> wt-tokens
+use refrain::models::{LanguageModelSpace, ModelConfig, TokenBatch};
 use refrain::nn::CellKind;
 use refrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Schedule, gradient_norm};
 use refrain_kernels::{Compute, DropoutKey};

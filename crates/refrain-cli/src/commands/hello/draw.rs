@@ -16,6 +16,7 @@ pub(super) fn introduction(cell: CellKind) -> String {
         CellKind::Rnn => "vanilla",
         CellKind::Gru => "GRU",
         CellKind::Lstm => "LSTM",
+        CellKind::Mlp => "without memory",
     };
     format!(
         "The training text is \"hello\", the vocabulary [h, e, l, o]. A letter goes in as a\n\

@@ -59,6 +59,12 @@ impl IdxPair {
         Ok(pairs)
     }
 
+    /// Whether a name is one of such a file.
+    #[must_use]
+    pub fn is_named_so(path: &Path) -> bool {
+        kind_of(path).is_some()
+    }
+
     /// The pair that a file is one half of.
     ///
     /// # Errors

@@ -39,6 +39,12 @@ pub(super) fn section(report: &Report<'_>) -> Result<Option<Value>> {
     }))
 }
 
+/// The confusion matrix alone, as SVG.
+pub(super) fn confusion(classes: &ClassReport) -> Result<String> {
+    let drawn = chosen(classes, CLASSES_DRAWN);
+    map(classes, &drawn, say_map(classes, &drawn))
+}
+
 /// The classes to show, in their order: all, or the most frequent ones.
 fn chosen(classes: &ClassReport, most: usize) -> Vec<u32> {
     let mut chosen: Vec<u32> = (0..).take(classes.classes.len()).collect();

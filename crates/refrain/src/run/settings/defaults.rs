@@ -1,7 +1,9 @@
 //! What a setting is when nobody gives it.
 
+use super::scopes::Choice;
 use super::{Settings, Task};
 use crate::Result;
+use crate::data::TokenKind;
 use crate::nn::CellKind;
 use crate::optim::OptimizerKind;
 
@@ -20,6 +22,8 @@ pub const SAVE_EVERY_RANGE: (u64, u64) = (100, 1000);
 pub struct DefaultSetting {
     /// The setting, as in `config.toml`.
     pub key: &'static str,
+    /// The tasks for which this default holds; none is all that have the setting.
+    pub tasks: &'static [Task],
     /// Where this default holds.
     pub when: When,
     /// The value, as in `config.toml`.
@@ -31,37 +35,76 @@ pub struct DefaultSetting {
 pub enum When {
     /// Everywhere.
     Always,
-    /// With this cell; the setting does not exist for a cell that no row names.
+    /// With this cell.
     Cell(CellKind),
-    /// With this optimiser; the setting does not exist for an optimiser that no row names.
+    /// With tokens that are words.
+    Words,
+    /// With this optimiser.
     Optimizer(OptimizerKind),
 }
 
 const fn row(key: &'static str, when: When, value: &'static str) -> DefaultSetting {
-    DefaultSetting { key, when, value }
+    DefaultSetting {
+        key,
+        tasks: &[],
+        when,
+        value,
+    }
 }
 
-use CellKind::{Lstm, Rnn};
-use OptimizerKind::{Adagrad, Adam, AdamW, RmsProp, Sgd};
-use When::{Always, Cell, Optimizer};
+const fn of(tasks: &'static [Task], key: &'static str, value: &'static str) -> DefaultSetting {
+    DefaultSetting {
+        key,
+        tasks,
+        when: Always,
+        value,
+    }
+}
 
-/// The defaults of the task `lm`: the one place where they stand.
+const LM: &[Task] = &[Task::Lm];
+const CLASSIFY: &[Task] = &[Task::Classify];
+const TAG: &[Task] = &[Task::Tag];
+const LABELS: &[Task] = &[Task::Classify, Task::Tag];
+
+use CellKind::{Lstm, Mlp, Rnn};
+use OptimizerKind::{Adagrad, Adam, AdamW, RmsProp, Sgd};
+use When::{Always, Cell, Optimizer, Words};
+
+/// The defaults: the one place where they stand. A setting that a task, cell or optimiser does not have
+/// ([`SCOPES`](super::SCOPES)) has no default there.
 ///
-/// Not here: `eval_every` and `save_every` follow the length of the text
+/// Not here: `eval_every` and `save_every` follow the length of the data
 /// ([`EVALUATIONS_PER_EPOCH`]),
-/// `embedding_size` is `hidden_size` with tied weights.
+/// `embedding_size` is `hidden_size` with tied weights, and what only some data has (`tokens`, `characters`, …) follows
+/// the data.
 pub const DEFAULTS: &[DefaultSetting] = &[
     row("data", Always, "[]"),
+    of(LABELS, "on_bad_row", "\"error\""),
     row("validation", Always, "0.1"),
     row("test", Always, "\"none\""),
-    row("tokens", Always, "\"char\""),
+    of(LM, "tokens", "\"char\""),
+    row("min_count", Words, "1"),
+    row("lowercase", Words, "false"),
+    of(LABELS, "class_weights", "\"none\""),
     row("cell", Always, "\"lstm\""),
     row("nonlinearity", Cell(Rnn), "\"tanh\""),
-    row("hidden_size", Always, "256"),
-    row("num_layers", Always, "2"),
-    row("embedding_size", Always, "64"),
-    row("dropout", Always, "0.1"),
-    row("tie_weights", Always, "false"),
+    row("nonlinearity", Cell(Mlp), "\"relu\""),
+    of(LM, "hidden_size", "256"),
+    of(LABELS, "hidden_size", "128"),
+    of(LM, "num_layers", "2"),
+    of(LABELS, "num_layers", "1"),
+    of(LM, "embedding_size", "64"),
+    of(LABELS, "embedding_size", "128"),
+    of(LABELS, "bidirectional", "true"),
+    row("layer_norm", Always, "false"),
+    row("batch_norm", Always, "false"),
+    of(CLASSIFY, "pooling", "\"max\""),
+    of(LM, "window", "16"),
+    of(TAG, "window", "5"),
+    of(LM, "dropout", "0.1"),
+    of(LABELS, "dropout", "0.4"),
+    row("recurrent_dropout", Always, "0.0"),
+    of(LM, "tie_weights", "false"),
     row("init", Always, "\"uniform\""),
     row("forget_bias", Cell(Lstm), "1.0"),
     row("optimizer", Always, "\"adam\""),
@@ -80,35 +123,51 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("weight_decay", Optimizer(Adagrad), "0.0"),
     row("clip_norm", Always, "1.0"),
     row("batch", Always, "32"),
-    row("bptt", Always, "64"),
-    row("carry_state", Always, "true"),
+    of(LM, "bptt", "64"),
+    of(LM, "carry_state", "true"),
     row("epochs", Always, "10.0"),
     row("patience", Always, "\"none\""),
     row("seed", Always, "0"),
 ];
 
 impl Settings {
-    /// The defaults for what `self` chooses of cell and optimiser.
-    pub(super) fn defaults(&self) -> Result<Self> {
-        let always = Self::from_rows(|when| when == Always)?;
-        let cell = self.cell.or(always.cell);
-        let optimizer = self.optimizer.or(always.optimizer);
-        let mut settings = Self::from_rows(|when| match when {
-            Always => true,
-            Cell(kind) => cell == Some(kind),
-            Optimizer(kind) => optimizer == Some(kind),
-        })?;
-        settings.task = Some(Task::Lm);
-        settings.cell = cell;
-        settings.optimizer = optimizer;
-        Ok(settings)
+    /// What decides which settings there are: as given, or else the defaults.
+    pub(super) fn choice(&self) -> Choice {
+        Choice {
+            task: self.task.unwrap_or(Task::Lm),
+            cell: self.cell.unwrap_or(Lstm),
+            optimizer: self.optimizer.unwrap_or(Adam),
+            tokens: match self.task {
+                None | Some(Task::Lm) => Some(self.tokens.unwrap_or(TokenKind::Char)),
+                Some(Task::Classify) => self.tokens,
+                Some(Task::Tag) => Some(TokenKind::Word),
+            },
+        }
     }
 
-    fn from_rows(holds: impl Fn(When) -> bool) -> Result<Self> {
-        let rows = DEFAULTS.iter().filter(|row| holds(row.when));
+    /// The defaults for what `self` chooses of task, cell and optimiser.
+    pub(super) fn defaults(&self) -> Result<Self> {
+        let choice = self.choice();
+        let rows = DEFAULTS.iter().filter(|row| row.holds(choice));
         let lines: String = rows
             .map(|row| format!("{} = {}\n", row.key, row.value))
             .collect();
-        Self::from_toml(&lines, "defaults")
+        let mut settings = Self::from_toml(&lines, "defaults")?;
+        settings.task = Some(choice.task);
+        settings.cell = Some(choice.cell);
+        settings.optimizer = Some(choice.optimizer);
+        Ok(settings)
+    }
+}
+
+impl DefaultSetting {
+    pub(super) fn holds(&self, choice: Choice) -> bool {
+        let when = match self.when {
+            Always => true,
+            Cell(kind) => choice.cell == kind,
+            Optimizer(kind) => choice.optimizer == kind,
+            Words => choice.tokens == Some(TokenKind::Word),
+        };
+        when && choice.has(self.key) && (self.tasks.is_empty() || self.tasks.contains(&choice.task))
     }
 }

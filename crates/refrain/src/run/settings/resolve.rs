@@ -5,13 +5,15 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::scopes::Choice;
 use super::{
-    Chunk, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Limit, SAVE_EVERY_RANGE, STDIN, Settings, Task,
+    Chunk, ClassWeights, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Format, Limit, SAVE_EVERY_RANGE,
+    STDIN, Settings, Task,
 };
-use crate::data::{Portion, TokenKind};
+use crate::data::{OnBadRow, Portion, TokenKind, WordOptions};
 use crate::models::ModelConfig;
-use crate::nn::{CellKind, Nonlinearity};
-use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
+use crate::nn::{Init, Nonlinearity, Pooling};
+use crate::optim::{OptimizerConfig, Schedule};
 use crate::train::{Budget, TrainConfig};
 use crate::{Error, Result};
 
@@ -34,8 +36,30 @@ pub struct Resolved {
     pub validation: Portion,
     /// What is scored at its end.
     pub test: Portion,
-    /// What a text is cut into.
-    pub tokens: TokenKind,
+    /// How the data is written; `None` is as its ending says.
+    pub format: Option<Format>,
+    /// The column of the text or token.
+    pub text_column: Option<String>,
+    /// The column of the label.
+    pub label_column: Option<String>,
+    /// What happens to a bad row.
+    pub on_bad_row: OnBadRow,
+    /// What a text is cut into; `None` until the data has been read, or where it is no text.
+    pub tokens: Option<TokenKind>,
+    /// How words are counted, where they are the tokens.
+    pub words: WordOptions,
+    /// Tokens of a sequence beyond which it is cut.
+    pub max_length: Option<usize>,
+    /// Whether spellings are read; `None` until the data has been read, or where it has no words.
+    pub characters: Option<bool>,
+    /// Whether each clip's mean frame is taken away; `None` where the data is no video.
+    pub center_clips: Option<bool>,
+    /// How much the labels of each class count.
+    pub class_weights: ClassWeights,
+    /// Word vectors to begin with.
+    pub embeddings: Option<PathBuf>,
+    /// A model to begin with.
+    pub from: Option<PathBuf>,
     /// The architecture.
     pub model: ModelConfig,
     /// The optimiser.
@@ -69,9 +93,10 @@ impl Settings {
     /// the optimiser does not have, two budgets at once, sizes that tied weights exclude.
     pub fn resolve(self) -> Result<Resolved> {
         self.check_one_budget()?;
+        let choice = self.choice();
+        self.check_applicable(choice)?;
         let defaults = self.defaults()?;
         let settings = self.or(defaults);
-        settings.check_applicable()?;
         let model = settings.model()?;
         let optimizer = settings.optimizer()?;
         let validation = portion("validation", settings.validation.as_ref())?;
@@ -112,15 +137,29 @@ impl Settings {
             data,
             validation,
             test,
-            tokens: given("tokens", settings.tokens),
+            format: settings.format,
+            text_column: settings.text_column.clone(),
+            label_column: settings.label_column.clone(),
+            on_bad_row: settings.on_bad_row.unwrap_or(OnBadRow::Error),
+            tokens: settings.tokens,
+            words: settings.words()?,
+            max_length: match settings.max_length {
+                Some(Limit::At(length)) => Some(size("max-length", Some(length), MAX_CHUNK)?),
+                Some(Limit::None) | None => None,
+            },
+            characters: settings.characters,
+            center_clips: settings.center_clips,
+            class_weights: settings.class_weights.unwrap_or(ClassWeights::None),
+            embeddings: path_of("embeddings", settings.embeddings.as_deref())?,
+            from: path_of("from", settings.from.as_deref())?,
             model,
             optimizer,
             batch: size("batch", settings.batch, MAX_SIZE)?,
-            bptt: match given("bptt", settings.bptt) {
-                Chunk::Full => None,
-                Chunk::Steps(steps) => Some(size("bptt", Some(steps), MAX_CHUNK)?),
+            bptt: match settings.bptt {
+                None | Some(Chunk::Full) => None,
+                Some(Chunk::Steps(steps)) => Some(size("bptt", Some(steps), MAX_CHUNK)?),
             },
-            carry_state: given("carry_state", settings.carry_state),
+            carry_state: settings.carry_state.unwrap_or(false),
             budget: settings.budget()?,
             eval_every: optional_count("eval-every", settings.eval_every)?,
             save_every: optional_count("save-every", settings.save_every)?,
@@ -149,49 +188,28 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses by name what the cell or the optimiser does not have.
-    fn check_applicable(&self) -> Result<()> {
-        let cell = given("cell", self.cell);
-        let optimizer = given("optimizer", self.optimizer);
-        let refuse = |name: &str, found: String, chosen: String, needed: &str| {
-            let expected = format!("nothing: `{chosen}` has no such setting");
-            Err(wrong(
-                name,
-                found,
-                expected,
-                format!("leave it out, or give `--{needed}`"),
-            ))
-        };
-        if let Some(value) = self.nonlinearity
-            && cell != CellKind::Rnn
-        {
-            return refuse(
-                "nonlinearity",
-                format!("`{value}`"),
-                format!("cell {cell}"),
-                "cell rnn",
-            );
-        }
-        if let Some(value) = self.forget_bias
-            && cell != CellKind::Lstm
-        {
-            let found = value
-                .value()
-                .map_or_else(|| "`none`".into(), |bias| bias.to_string());
-            return refuse("forget-bias", found, format!("cell {cell}"), "cell lstm");
-        }
-        if let Some(value) = self.momentum
-            && optimizer != OptimizerKind::Sgd
-        {
-            let chosen = format!("optimizer {optimizer}");
-            return refuse("momentum", value.to_string(), chosen, "optimizer sgd");
-        }
-        Ok(())
+    fn words(&self) -> Result<WordOptions> {
+        let default = WordOptions::default();
+        let min_count = self.min_count.unwrap_or(default.min_count);
+        Ok(WordOptions {
+            min_count: whole("min-count", min_count, 1..=MAX_COUNT)?,
+            lowercase: self.lowercase.unwrap_or(default.lowercase),
+        })
     }
 
     fn model(&self) -> Result<ModelConfig> {
         let hidden_size = size("hidden-size", self.hidden_size, MAX_SIZE)?;
-        let tie_weights = given("tie_weights", self.tie_weights);
+        let tie_weights = self.tie_weights.unwrap_or(false);
+        let num_layers = size("num-layers", self.num_layers, MAX_LAYERS)?;
+        let batch_norm = self.batch_norm.unwrap_or(false);
+        if batch_norm && num_layers == 1 {
+            return Err(wrong(
+                "batch-norm",
+                true,
+                "nothing: it stands between layers, and there is one",
+                "give `--num-layers 2`, or `--layer-norm` for inside the cell",
+            ));
+        }
         let embedding_size = match (self.embedding_size, tie_weights) {
             (None, true) => hidden_size,
             (embedding_size, _) => size("embedding-size", embedding_size, MAX_SIZE)?,
@@ -217,11 +235,20 @@ impl Settings {
             cell: given("cell", self.cell),
             nonlinearity: self.nonlinearity.unwrap_or(Nonlinearity::Tanh),
             hidden_size,
-            num_layers: size("num-layers", self.num_layers, MAX_LAYERS)?,
+            num_layers,
             embedding_size,
+            bidirectional: self.bidirectional.unwrap_or(false),
+            layer_norm: self.layer_norm.unwrap_or(false),
+            batch_norm,
+            pooling: self.pooling.unwrap_or(Pooling::Last),
+            window: size("window", Some(self.window.unwrap_or(1)), MAX_LAYERS)?,
             dropout: below_one("dropout", given("dropout", self.dropout))?,
+            recurrent_dropout: below_one(
+                "recurrent-dropout",
+                self.recurrent_dropout.unwrap_or(0.0),
+            )?,
             tie_weights,
-            init: given("init", self.init),
+            init: self.init.unwrap_or(Init::Uniform),
             forget_bias,
         })
     }
@@ -316,45 +343,75 @@ impl Resolved {
             budget,
             ..
         } = self;
+        let choice = Choice {
+            task: self.task,
+            cell: model.cell,
+            optimizer: optimizer.kind,
+            tokens: match self.task {
+                Task::Lm | Task::Classify => self.tokens,
+                Task::Tag => Some(TokenKind::Word),
+            },
+        };
+        // `Some` where the setting exists.
+        macro_rules! scoped {
+            ($key:ident, $value:expr) => {
+                choice.has(stringify!($key)).then(|| $value)
+            };
+        }
         Settings {
             task: Some(self.task),
             data: Some(self.data.clone()),
+            format: self.format,
+            text_column: self.text_column.clone(),
+            label_column: self.label_column.clone(),
+            on_bad_row: scoped!(on_bad_row, self.on_bad_row),
             validation: Some(self.validation.clone()),
             test: Some(self.test.clone()),
-            tokens: Some(self.tokens),
+            tokens: self.tokens,
+            min_count: scoped!(min_count, self.words.min_count),
+            lowercase: scoped!(lowercase, self.words.lowercase),
+            max_length: self.max_length.map(|length| Limit::At(length as u64)),
+            center_clips: self.center_clips,
+            class_weights: scoped!(class_weights, self.class_weights),
+            embeddings: self.embeddings.clone(),
+            from: self.from.clone(),
             cell: Some(model.cell),
-            nonlinearity: (model.cell == CellKind::Rnn).then_some(model.nonlinearity),
+            nonlinearity: scoped!(nonlinearity, model.nonlinearity),
             hidden_size: Some(model.hidden_size as u64),
             num_layers: Some(model.num_layers as u64),
             embedding_size: Some(model.embedding_size as u64),
+            bidirectional: scoped!(bidirectional, model.bidirectional),
+            layer_norm: scoped!(layer_norm, model.layer_norm),
+            batch_norm: scoped!(batch_norm, model.batch_norm),
+            pooling: scoped!(pooling, model.pooling),
+            characters: self.characters,
+            window: scoped!(window, model.window as u64),
             dropout: Some(model.dropout),
-            tie_weights: Some(model.tie_weights),
-            init: Some(model.init),
-            forget_bias: (model.cell == CellKind::Lstm).then(|| model.forget_bias.into()),
+            recurrent_dropout: scoped!(recurrent_dropout, model.recurrent_dropout),
+            tie_weights: scoped!(tie_weights, model.tie_weights),
+            init: scoped!(init, model.init),
+            forget_bias: scoped!(forget_bias, model.forget_bias.into()),
             optimizer: Some(optimizer.kind),
-            momentum: (optimizer.kind == OptimizerKind::Sgd).then_some(optimizer.momentum),
+            momentum: scoped!(momentum, optimizer.momentum),
             learning_rate: Some(optimizer.learning_rate),
             schedule: Some(optimizer.schedule),
             warmup_steps: Some(optimizer.warmup_steps),
             weight_decay: Some(optimizer.weight_decay),
             clip_norm: Some(optimizer.clip_norm.into()),
             batch: Some(self.batch as u64),
-            bptt: Some(self.bptt.map(|steps| steps as u64).into()),
-            carry_state: Some(self.carry_state),
-            steps: if let Budget::Steps(steps) = budget {
-                Some(*steps)
-            } else {
-                None
+            bptt: scoped!(bptt, self.bptt.map(|steps| steps as u64).into()),
+            carry_state: scoped!(carry_state, self.carry_state),
+            steps: match budget {
+                Budget::Steps(steps) => Some(*steps),
+                _ => None,
             },
-            epochs: if let Budget::Epochs(epochs) = budget {
-                Some(*epochs)
-            } else {
-                None
+            epochs: match budget {
+                Budget::Epochs(epochs) => Some(*epochs),
+                _ => None,
             },
-            minutes: if let Budget::Minutes(minutes) = budget {
-                Some(*minutes)
-            } else {
-                None
+            minutes: match budget {
+                Budget::Minutes(minutes) => Some(*minutes),
+                _ => None,
             },
             eval_every: self.eval_every,
             save_every: self.save_every,
@@ -390,6 +447,8 @@ impl Resolved {
             data: None,
             validation: without_file(&self.validation),
             test: without_file(&self.test),
+            embeddings: None,
+            from: None,
             save_every: None,
             ..self.to_settings()
         };
@@ -508,6 +567,19 @@ fn portion(name: &str, value: Option<&Portion>) -> Result<Portion> {
             "standard input can be the data itself; give this part a file or a fraction",
         )),
         Portion::File(path) => absolute(name, path).map(Portion::File),
+    }
+}
+
+/// An optional path from the root.
+fn path_of(name: &str, path: Option<&Path>) -> Result<Option<PathBuf>> {
+    match path {
+        Some(path) if path.as_os_str() == STDIN => Err(wrong(
+            name,
+            "standard input",
+            "the path of a file",
+            "write it to a file first",
+        )),
+        path => path.map(|path| absolute(name, path)).transpose(),
     }
 }
 

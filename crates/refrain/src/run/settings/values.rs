@@ -15,9 +15,25 @@ use crate::names::named;
 pub enum Task {
     /// A language model: each token from those before it.
     Lm,
+    /// A class for each sequence.
+    Classify,
+    /// A class for each step of a sequence.
+    Tag,
 }
 
-named!(Task, "task", { Lm => "lm" });
+named!(Task, "task", { Lm => "lm", Classify => "classify", Tag => "tag" });
+
+/// How much the labels of each class count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// All labels alike.
+    None,
+    /// All classes alike: the rarer a class, the more each of its labels.
+    Balanced,
+}
+
+named!(ClassWeights, "class-weights", { None => "none", Balanced => "balanced" });
 
 /// A text that is not the value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -211,7 +227,6 @@ number_or_word!(Chunk, u64, FULL, steps);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::TokenKind;
     use crate::nn::{CellKind, Init, Nonlinearity};
     use crate::optim::{OptimizerKind, Schedule};
 
@@ -226,15 +241,7 @@ mod tests {
                 }
             )+};
         }
-        same!(
-            Task,
-            TokenKind,
-            CellKind,
-            Nonlinearity,
-            Init,
-            OptimizerKind,
-            Schedule
-        );
+        same!(Task, CellKind, Nonlinearity, Init, OptimizerKind, Schedule);
         let error = "adam w".parse::<OptimizerKind>().unwrap_err();
         assert_eq!(
             error.to_string(),

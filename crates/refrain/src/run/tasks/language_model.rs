@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 
 use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory};
 use crate::checkpoint::ModelFile;
-use crate::data::{LmData, Split, Text, TextOptions, demo, source};
+use crate::data::{LmData, Split, Text, TextOptions, TokenKind, demo, source};
 use crate::error::Result;
 use crate::models::LanguageModel;
 use crate::run::Given;
@@ -35,10 +35,11 @@ fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option
     let max_bytes = given
         .available_bytes
         .map_or(crate::data::text::DEFAULT_MAX_BYTES, |bytes| bytes / 6);
+    let tokens = config.tokens.unwrap_or(TokenKind::Char);
     let text = if config.data.is_empty() {
-        demo::text(config.tokens)
+        demo::text(tokens)
     } else {
-        let mut options = TextOptions::new(config.tokens).max_bytes(max_bytes);
+        let mut options = TextOptions::new(tokens).max_bytes(max_bytes);
         if let Some(stdin) = given.stdin.take() {
             options = options.stdin(stdin);
         }
@@ -50,7 +51,8 @@ fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option
         validation: config.validation.clone(),
         test: config.test.clone(),
     };
-    Ok((LmData::new(text, &split, max_bytes)?, copy))
+    let data = LmData::with_words(text, &split, config.words, max_bytes)?;
+    Ok((data, copy))
 }
 
 /// Reads the text, plans its chunks, estimates the memory.
@@ -77,6 +79,13 @@ pub(super) fn prepare(config: &Resolved, given: &mut Given<'_>) -> Result<Prepar
         ));
     }
     let vocab_size = data.vocabulary.len();
+    if let Some(TokenKind::Bpe(asked)) = config.tokens
+        && vocab_size < asked as usize
+    {
+        notes.push(format!(
+            "the training part has no more pairs that occur twice: {vocab_size} tokens instead of {asked}"
+        ));
+    }
     let model = config
         .model
         .memory_estimate(vocab_size, plan.batch(), plan.seq_len());
@@ -135,7 +144,11 @@ fn data_notes(data: &LmData) -> Vec<String> {
         ("validation", data.validation_unknown),
         ("test", data.test_unknown),
     ] {
-        if unknown > 0 {
+        if unknown > 0 && data.vocabulary.unknown_id().is_some() {
+            notes.push(format!(
+                "{unknown} words of the {part} part do not occur in the training part: they are `<unk>`"
+            ));
+        } else if unknown > 0 {
             notes.push(format!(
                 "{unknown} symbols of the {part} part do not occur in the training part and were skipped"
             ));

@@ -1,5 +1,6 @@
 //! What each task adds to a run: reading its data, sizing it, its model file.
 
+mod labels;
 mod language_model;
 
 use refrain_kernels::Compute;
@@ -9,6 +10,7 @@ use super::Given;
 use super::settings::{Resolved, Task as TaskName};
 use crate::checkpoint::ModelFile;
 use crate::error::{Error, Result};
+use crate::metrics::ClassReport;
 use crate::train::{Score, Task};
 
 /// Memory of the process before it trains.
@@ -24,6 +26,11 @@ pub(crate) trait RunTask: Task + std::fmt::Debug {
 
     /// The score of the test part.
     fn test(&mut self, compute: &Compute) -> Option<Score>;
+
+    /// What was confused with what in the test part, or else in the validation part, where the task has classes.
+    fn class_report(&mut self, _compute: &Compute) -> Option<ClassReport> {
+        None
+    }
 }
 
 /// How the weights of a task begin.
@@ -55,9 +62,16 @@ pub(crate) struct Prepared {
 }
 
 /// Reads the data of whichever task; settings that follow from the data are filled in.
-pub(crate) fn prepare(config: &mut Resolved, given: &mut Given<'_>) -> Result<Prepared> {
+///
+/// What is only needed to draw weights is read where `weights` says that they are drawn.
+pub(crate) fn prepare(
+    config: &mut Resolved,
+    given: &mut Given<'_>,
+    weights: Weights,
+) -> Result<Prepared> {
     match config.task {
         TaskName::Lm => language_model::prepare(config, given),
+        TaskName::Classify | TaskName::Tag => labels::prepare(config, given, weights),
     }
 }
 

@@ -1,0 +1,204 @@
+//! What a model holds in its layers while it reads: hidden states, cell states, gates.
+
+use ndarray::Array2;
+use refrain_kernels::{Compute, Panels};
+
+use super::labels::LoadedLabeller;
+use super::model::LoadedModel;
+use crate::data::NpzWriter;
+use crate::data::labelled::Raw;
+use crate::error::{Error, Result};
+use crate::models::{Body, LabellerSpace, LanguageModelSpace, SequenceBatch, TokenBatch, rows_of};
+use crate::nn::{Direction, Stack, StackSpace, Steps};
+use crate::train::scoring_batches;
+
+/// An array over sequences and steps, zero past the end of a sequence.
+struct Padded {
+    name: String,
+    units: usize,
+    values: Vec<f32>,
+}
+
+/// States of several sequences, layer by layer, as they will stand in a file.
+#[derive(Default)]
+struct States {
+    count: usize,
+    steps: usize,
+    arrays: Vec<Padded>,
+}
+
+impl States {
+    fn new(count: usize, steps: usize) -> Self {
+        Self {
+            count,
+            steps,
+            arrays: Vec::new(),
+        }
+    }
+
+    /// Room for an array, made where it is first asked for.
+    fn array(&mut self, name: &str, units: usize) -> &mut Padded {
+        let at = self.arrays.iter().position(|array| array.name == name);
+        let at = at.unwrap_or_else(|| {
+            self.arrays.push(Padded {
+                name: name.into(),
+                units,
+                values: vec![0.0; self.count * self.steps * units],
+            });
+            self.arrays.len() - 1
+        });
+        &mut self.arrays[at]
+    }
+
+    /// Puts the rows of a batch into their places.
+    fn put(
+        &mut self,
+        name: &str,
+        units: usize,
+        rows: &Rows<'_>,
+        value: impl Fn(usize, usize) -> f32,
+    ) {
+        let steps = self.steps;
+        let array = self.array(name, units);
+        for (row, (place, t)) in rows_of(rows.steps).enumerate() {
+            let to = (rows.sequences[place] * steps + t) * units;
+            for (unit, slot) in array.values[to..to + units].iter_mut().enumerate() {
+                *slot = value(row, unit);
+            }
+        }
+    }
+
+    /// The states of all layers after a forward pass.
+    fn add(
+        &mut self,
+        stack: &Stack<f32>,
+        space: &StackSpace<f32>,
+        rows: &Rows<'_>,
+        both_ways: bool,
+    ) {
+        let ways: &[(Direction, &str)] = if both_ways {
+            &[(Direction::Forward, ""), (Direction::Reverse, "_reverse")]
+        } else {
+            &[(Direction::Forward, "")]
+        };
+        let units = stack.hidden_size();
+        for layer in 0..stack.num_layers() {
+            for &(way, suffix) in ways {
+                let named = |kind: &str| format!("{kind}_l{layer}{suffix}");
+                let panels = |panels: &Panels<f32>| {
+                    let panels = panels.clone();
+                    move |row, unit| panels.get(row, unit)
+                };
+                let hidden = space.hidden(layer, way);
+                self.put(&named("h"), units, rows, panels(&hidden));
+                let cells = space.cells(layer, way);
+                if cells.rows() > 0 {
+                    self.put(&named("c"), units, rows, panels(&cells));
+                }
+                for (gate, values) in stack.gates(space, layer, way) {
+                    // Of the vanilla cell the only gate is the state itself.
+                    if gate != "h" {
+                        let values: Array2<f32> = values;
+                        self.put(&named(gate), units, rows, |row, unit| values[(row, unit)]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(self, lengths: &[usize]) -> Result<Vec<u8>> {
+        let mut npz = NpzWriter::new();
+        let lengths: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
+        npz.add_i64("lengths", &[self.count], &lengths)?;
+        for array in &self.arrays {
+            npz.add_f32(
+                &array.name,
+                &[self.count, self.steps, array.units],
+                &array.values,
+            )?;
+        }
+        npz.finish()
+    }
+}
+
+/// Where the rows of a batch belong.
+struct Rows<'a> {
+    steps: &'a Steps,
+    /// For each place in the batch, the sequence that stands there.
+    sequences: &'a [usize],
+}
+
+fn no_states(path: &std::path::Path) -> Error {
+    Error::Model {
+        path: path.to_owned(),
+        problem: "it is a plain network (`cell mlp`): it has no states".into(),
+        hint: "a model with the cell rnn, gru or lstm has them".into(),
+    }
+}
+
+/// The states of a language model over a text, read from state zero: an `.npz` file's bytes.
+///
+/// # Errors
+/// [`Error::Model`] of a plain network; [`Error::Unusable`] where there is no token.
+pub fn of_text(loaded: &mut LoadedModel, compute: &Compute, ids: &[u32]) -> Result<Vec<u8>> {
+    if loaded.model.feed_forward.is_some() {
+        return Err(no_states(&loaded.path));
+    }
+    if ids.is_empty() {
+        return Err(Error::Unusable {
+            problem: "the text has no token that the model knows".into(),
+            hint: "give a text of one token or more".into(),
+        });
+    }
+    let model = &mut loaded.model;
+    let mut space = LanguageModelSpace::default();
+    model.prepare(&mut space);
+    let mut state = model.zero_state(1);
+    let tokens = TokenBatch {
+        inputs: ids,
+        targets: ids,
+        batch: 1,
+    };
+    compute.run(|| model.loss(compute, &mut space, tokens, &mut state));
+    let steps = Steps::uniform(ids.len(), 1);
+    let rows = Rows {
+        steps: &steps,
+        sequences: &[0],
+    };
+    let mut states = States::new(1, ids.len());
+    states.add(&model.stack, space.stack(), &rows, false);
+    states.write(&[ids.len()])
+}
+
+/// The states of a labeller over sequences, in their order: an `.npz` file's bytes.
+///
+/// # Errors
+/// [`Error::Model`] of a plain network; [`Error::Unusable`] where the data is not what the model reads.
+pub fn of_sequences(
+    loaded: &LoadedLabeller,
+    compute: &Compute,
+    raw: &Raw,
+    name: &str,
+) -> Result<Vec<u8>> {
+    let Body::Recurrent(stack) = &loaded.model.encoder.body else {
+        return Err(no_states(&loaded.path));
+    };
+    let examples = loaded.encoding.encode(raw, name, false)?.examples;
+    let (starts, lengths) = (examples.starts(), examples.lengths().to_vec());
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let mut states = States::new(lengths.len(), longest);
+    let mut space = LabellerSpace::default();
+    let mut batch = SequenceBatch::default();
+    loaded.model.pack(&mut space, false);
+    for chosen in scoring_batches(&lengths) {
+        examples.fill(&chosen, &starts, &mut batch);
+        compute.run(|| loaded.model.scores(compute, &mut space, &batch, None));
+        let rows = Rows {
+            steps: &batch.steps,
+            sequences: &chosen,
+        };
+        let both_ways = loaded.config.model.bidirectional;
+        states.add(stack, space.encoder.stack(), &rows, both_ways);
+    }
+    states.write(&lengths)
+}
