@@ -292,6 +292,35 @@ fn a_reader_goes_on_after_a_bad_row() {
 }
 
 #[test]
+fn a_reader_ends_with_a_file_that_is_no_text() {
+    let options = TableOptions {
+        format: Some(TableFormat::Lines),
+        on_bad_row: OnBadRow::Skip,
+        ..TableOptions::unlabelled()
+    };
+    let mut reader = TableReader::new(&b"\xFF\xFEa\0\n\0b\0\n"[..], "-", &options).unwrap();
+    let error = reader.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("the byte order mark of UTF-16"), "{error}");
+    assert!(reader.next().is_none());
+}
+
+#[test]
+fn keys_that_are_not_there_are_named() {
+    let options = TableOptions {
+        columns: TableColumns {
+            text: None,
+            label: Some("lable".into()),
+        },
+        ..options(TableFormat::Jsonl)
+    };
+    let message = error("{\"text\": \"a\", \"label\": 1}\n", &options);
+    assert_eq!(
+        message,
+        "`label-column` is `lable`, expected a key of `-`: 1 `label` (as `1`), 2 `text` (as `a`) | did you mean `label`?"
+    );
+}
+
+#[test]
 fn what_is_not_labelled_is_read_where_that_is_asked() {
     let texts = |format, content: &str| {
         let options = TableOptions {
