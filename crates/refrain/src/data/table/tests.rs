@@ -309,14 +309,14 @@ fn keys_that_are_not_there_are_named() {
     let options = TableOptions {
         columns: TableColumns {
             text: None,
-            label: Some("lable".into()),
+            label: Some("labell".into()),
         },
         ..options(TableFormat::Jsonl)
     };
     let message = error("{\"text\": \"a\", \"label\": 1}\n", &options);
     assert_eq!(
         message,
-        "`label-column` is `lable`, expected a key of `-`: 1 `label` (as `1`), 2 `text` (as `a`) | did you mean `label`?"
+        "`label-column` is `labell`, expected a key of `-`: 1 `label` (as `1`), 2 `text` (as `a`) | did you mean `label`?"
     );
 }
 
