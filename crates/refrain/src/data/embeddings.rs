@@ -156,30 +156,23 @@ impl Found {
         self.vectors.get_mut(word).filter(|vector| vector.is_none())
     }
 
-    fn into_vectors(self, wanted: &[impl AsRef<str>]) -> (Vec<(String, Vec<f32>)>, u64) {
-        let mut vectors = Vec::new();
-        let mut lower_cased = 0;
+    /// The vectors found, and how many are those of lower-cased words.
+    fn into_vectors(mut self, wanted: &[impl AsRef<str>]) -> (Vec<(String, Vec<f32>)>, u64) {
         let mut seen = HashSet::new();
-        for word in wanted {
-            let word = word.as_ref();
-            if !seen.insert(word) {
-                continue;
-            }
-            let exact = self.vectors.get(word).and_then(Option::as_ref);
-            let vector = match exact {
-                Some(vector) => vector.clone(),
-                None => {
-                    let lower = self.vectors.get(&word.to_lowercase());
-                    let Some(vector) = lower.and_then(Option::as_ref) else {
-                        continue;
-                    };
-                    lower_cased += 1;
-                    vector.clone()
-                }
-            };
-            vectors.push((word.to_owned(), vector));
-        }
-        (vectors, lower_cased)
+        let words = wanted.iter().map(AsRef::as_ref);
+        let words: Vec<&str> = words.filter(|word| seen.insert(*word)).collect();
+        // Copies of lower-cased words' vectors first: then each vector can be moved out.
+        let lower = |word: &&str| match self.vectors.get(*word) {
+            Some(Some(_)) => None,
+            _ => self.vectors.get(&word.to_lowercase())?.clone(),
+        };
+        let lower: Vec<Option<Vec<f32>>> = words.iter().map(lower).collect();
+        let lower_cased = lower.iter().flatten().count() as u64;
+        let found = words.into_iter().zip(lower).filter_map(|(word, lower)| {
+            let vector = lower.or_else(|| self.vectors.remove(word)?)?;
+            Some((word.to_owned(), vector))
+        });
+        (found.collect(), lower_cased)
     }
 }
 

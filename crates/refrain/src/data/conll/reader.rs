@@ -223,7 +223,8 @@ impl<'a> SentenceReader<'a> {
         let mut bad: Option<Problem> = None;
         loop {
             let mut boundary = self.columns.format == SentenceFormat::Lines;
-            match self.lines.advance()? {
+            let step = self.lines.advance();
+            match step.inspect_err(|_| self.ended = true)? {
                 Step::End if bad.is_none() && sentence.tokens.is_empty() => return Ok(None),
                 Step::End => boundary = true,
                 Step::Bad(problem) => {
@@ -272,7 +273,7 @@ impl Iterator for SentenceReader<'_> {
         }
         let result = self.advance();
         // A bad sentence is no reason to end.
-        self.ended = !matches!(result, Ok(Some(_)) | Err(Error::Data { .. }));
+        self.ended |= !matches!(result, Ok(Some(_)) | Err(Error::Data { .. }));
         result.transpose()
     }
 }

@@ -261,21 +261,21 @@ impl<'a> Finder<'a> {
     /// Whether the first row names the columns.
     fn verdict(&self) -> Verdict {
         let names = &self.names;
-        let distinct: BTreeSet<_> = names.iter().collect();
-        // Tables written with their row numbers have no name for these.
-        let nameless =
-            names.iter().skip(1).any(String::is_empty) || (names[0].is_empty() && names.len() == 1);
+        // Tables written with row numbers, or with columns that were left over, have none for some columns.
+        let given = || names.iter().filter(|name| !name.is_empty());
+        let distinct: BTreeSet<_> = given().collect();
         let name_like = |name: &String| {
             name.chars().count() <= LONGEST_NAME
                 && name.split_whitespace().count() <= 4
                 && !is_number(name)
         };
-        if nameless || distinct.len() < names.len() || !names.iter().all(name_like) {
+        let count = given().count();
+        if count == 0 || distinct.len() < count || !names.iter().all(name_like) {
             return Verdict::Row;
         }
         let recurs = |(column, name): (usize, &String)| {
             let mut below = self.below.iter();
-            below.any(|row| row.text(column).trim() == name)
+            !name.is_empty() && below.any(|row| row.text(column).trim() == name)
         };
         if names.iter().enumerate().any(recurs) {
             return Verdict::Row;
@@ -292,7 +292,10 @@ impl<'a> Finder<'a> {
         if strict || (known(&TEXT_NAMES, false) && known(&LABEL_NAMES, false)) {
             return Verdict::Header;
         }
-        let all_numbers = |column| self.below.iter().all(|row| is_number(row.text(column)));
+        let all_numbers = |column: usize| {
+            let mut below = self.below.iter();
+            !names[column].is_empty() && below.all(|row| is_number(row.text(column)))
+        };
         let numbers = !self.below.is_empty() && (0..self.width).any(all_numbers);
         if numbers && self.below.len() >= ENOUGH_NUMBERS {
             return Verdict::Header;
@@ -330,14 +333,18 @@ impl<'a> Finder<'a> {
         Err(Error::Setting {
             name: setting.into(),
             found: shown(name),
-            expected: format!(
-                "a number from 1 to {}, or a name in line 1 of `{}`: {}",
-                self.width,
-                self.sample.path,
-                self.described(true)
-            ),
+            expected: match self.sample.keys {
+                true => format!("a key of `{}`: {}", self.sample.path, self.described(true)),
+                false => format!(
+                    "a number from 1 to {}, or a name in line 1 of `{}`: {}",
+                    self.width,
+                    self.sample.path,
+                    self.described(true)
+                ),
+            },
             hint: match nearest(name, &names) {
                 Some(near) => format!("did you mean {}?", shown(near)),
+                None if self.sample.keys => "columns of JSON are the keys of its objects".into(),
                 None => "columns are counted from 1".into(),
             },
         })

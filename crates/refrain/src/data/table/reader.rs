@@ -155,7 +155,8 @@ impl<'a> TableReader<'a> {
     /// The next row that can be used or is an error.
     fn advance(&mut self) -> Result<Option<LabelledText>> {
         loop {
-            let Some((number, line)) = self.lines.next()? else {
+            let next = self.lines.next().inspect_err(|_| self.ended = true)?;
+            let Some((number, line)) = next else {
                 let Some((problem, lines)) = self.parser.finish() else {
                     return Ok(None);
                 };
@@ -212,7 +213,7 @@ impl Iterator for TableReader<'_> {
         }
         let result = self.advance();
         // A bad row is no reason to end.
-        self.ended = !matches!(result, Ok(Some(_)) | Err(Error::Data { .. }));
+        self.ended |= !matches!(result, Ok(Some(_)) | Err(Error::Data { .. }));
         result.transpose()
     }
 }

@@ -58,6 +58,8 @@ fn headers_of_known_forms_are_found() {
     assert_eq!(guess(&format!("film\tgood\n{FILMS}")), (true, 1, 2));
     let numbered = "\ttext\tlabel\n0\tgood film\tpos\n1\tdull\tneg\n";
     assert_eq!(guess(numbered), (true, 2, 3));
+    let left_over = "label\tv2\t\t\nham\tgo until then\t\t\nspam\tfree entry for all\t\t\n";
+    assert_eq!(guess(left_over), (true, 2, 1));
     let nsmc = "id\tdocument\tlabel\n9971392\t취지는 좋았다만\t0\n7049136\t이런 영화는\t1\n";
     assert_eq!(guess(nsmc), (true, 2, 3));
     let two_forms = "text\tlabel\tlabel_text\nhm\t0\tneg\nah\t1\tpos\n";
@@ -113,6 +115,8 @@ fn what_is_not_clear_is_an_error_that_shows_the_columns() {
         message.contains("line 1 may name the columns or be the first row: 1 `alpha`, 2 `beta`"),
         "{message}"
     );
+    let left_over = "v1\tv2\t\t\nham\tgo until then\t\t\nham\tok lar\t\t\nspam\tfree entry\t\t\nspam\twin now\t\t\n";
+    assert!(error(left_over, "", "").contains("line 1 may name the columns"));
     let message = error("only this\nand that\n", "", "");
     assert!(message.starts_with("`a.tsv` has one column"), "{message}");
     // Every row with a label of its own.
