@@ -1,7 +1,7 @@
 use rand::Rng;
 use refrain_kernels::{
     Block, Compute, ConvolutionBackward, ConvolutionForward, ConvolutionScratch, Frames, GROUP,
-    GateOrder, Packed, Scalar, convolution_backward, convolution_forward, groups,
+    GateOrder, Packed, Scalar, Winners, convolution_backward, convolution_forward, groups,
 };
 
 use super::init;
@@ -50,7 +50,7 @@ pub struct ConvolutionSpace<T> {
     d_bias: Vec<Block<T>>,
     /// A weight in the order of the kernels, row-major.
     ordered: Vec<T>,
-    winners: Vec<[u8; GROUP]>,
+    winners: Vec<Winners>,
     scratch: ConvolutionScratch<T>,
 }
 
@@ -152,8 +152,8 @@ impl<T: Scalar> Convolution<T> {
         );
     }
 
-    /// The gradients of the weights into `grad`, that of the input into `d_input`, where it is asked for. `input` and
-    /// `output` are those of the last forward pass.
+    /// The gradients of the weights into `grad`, that of the input into `d_input`, where it is asked for. `input` is
+    /// that of the last forward pass.
     ///
     /// # Panics
     /// If the shapes do not fit, the layer was not packed for it, or a gradient of the input is asked for and its channels
@@ -163,7 +163,6 @@ impl<T: Scalar> Convolution<T> {
         compute: &Compute,
         space: &mut ConvolutionSpace<T>,
         input: &Frames<T>,
-        output: &Frames<T>,
         d_output: &Frames<T>,
         d_input: Option<&mut Frames<T>>,
     ) {
@@ -174,7 +173,6 @@ impl<T: Scalar> Convolution<T> {
             compute,
             ConvolutionBackward {
                 input,
-                output,
                 winners: &space.winners,
                 d_output,
                 d_input: d_input.map(|d_input| (&space.turned, d_input)),
