@@ -13,11 +13,11 @@ use crate::simd::{Kernel, Lanes};
 
 /// Weights of an output channel that are worked through before the next positions: 256 blocks of `f32` are 16 KiB.
 const DEPTH_BLOCK: usize = 256;
-/// A part has at least this many frames, where there are so many: fewer would not pay for a gradient of its own.
+/// Frames of a part, where that makes no more than `PARTS`: fewer would not pay for a gradient of their own.
 const PART_FRAMES: usize = 8;
 /// Parts at most: enough to share among threads, few enough to keep a weight's gradient for each.
 const PARTS: usize = 64;
-/// Numbers that the scratch of all parts may hold (64 MiB of `f32`), where more than one part is left.
+/// Numbers that the pictures of all parts may hold (64 MiB of `f32`): of larger pictures there are fewer parts, but one.
 const SCRATCH: usize = 1 << 24;
 
 /// The size of a picture.

@@ -22,8 +22,8 @@ const TAPS: usize = 9;
 ///
 /// Backward: the gradient goes to the greatest of each window (ties to the first) where the output is positive; `d_x` is the
 /// convolution of that with the kernel turned by 180°, one chain over i, j, o. The gradients of weight and bias go through
-/// the frames in parts (at least eight frames, at most 64 parts, by the sizes alone): in a part one chain through frames,
-/// rows and columns upwards; then the parts are added upwards.
+/// the frames in ⌈frames / 8⌉ parts, at most 64 (fewer of huge pictures; the sizes alone decide): in a part one chain
+/// through frames, rows and columns upwards; then the parts are added upwards.
 ///
 /// # Shapes
 /// `weight`: `(out_channels, in_channels, 3, 3)`, `bias`: `(out_channels)`. Inputs are frames of `(height, width,
