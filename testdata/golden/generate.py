@@ -27,6 +27,9 @@ MODULES = {
     "lstm": nn.LSTM,
 }
 
+# Frame encoder goldens: two convolutions, sides that are not even.
+FRAMES, HEIGHT, WIDTH, CHANNELS, FEATURES = 3, 9, 11, 2, 19
+
 # Language model goldens.
 VOCAB_SIZE, EMBEDDING_SIZE, LM_HIDDEN_SIZE, NUM_LAYERS = 11, 6, 20, 2
 STREAMS, CHUNK, STEPS = 4, 7, 10
@@ -110,6 +113,54 @@ def linear_cross_entropy():
     return stored({**inputs, "targets": targets}, results)
 
 
+class FrameEncoder(nn.Module):
+    """Convolutions with rectifier and max-pool, then a linear layer on the picture, channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv0 = nn.Conv2d(CHANNELS, 16, 3, padding=1)
+        self.conv1 = nn.Conv2d(16, 32, 3, padding=1)
+        height, width = -(-HEIGHT // 4), -(-WIDTH // 4)
+        self.linear = nn.Linear(height * width * 32, FEATURES)
+
+    def forward(self, frames):
+        x = frames.permute(0, 3, 1, 2)
+        for conv in (self.conv0, self.conv1):
+            x = nn.functional.max_pool2d(torch.relu(conv(x)), 2, ceil_mode=True)
+        return torch.relu(self.linear(x.permute(0, 2, 3, 1).flatten(1)))
+
+
+def frame_encoder():
+    """Frames to features, with a random gradient on these."""
+    torch.manual_seed(101)  # whatever its place in the list
+    module = FrameEncoder()
+    fill(module, scale=0.25)
+    frames = draw(FRAMES, HEIGHT, WIDTH, CHANNELS)
+    output = module(frames)
+    d_output = draw(*output.shape)
+    (output * d_output).sum().backward()
+    parameters = dict(module.named_parameters())
+    results = {f"d_{name}": value.grad for name, value in parameters.items()}
+    return stored({"frames": frames, "d_output": d_output, **parameters}, {"output": output, **results})
+
+
+def feed_forward(nonlinearity):
+    """Three linear layers, each with an activation, and a random gradient on the last."""
+    torch.manual_seed(102)  # whatever its place in the list
+    sizes = [INPUT_SIZE] + 3 * [HIDDEN_SIZE]
+    layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:]))
+    fill(layers, scale=0.5)
+    x = draw(SEQ_LEN * BATCH, INPUT_SIZE).requires_grad_()
+    output = x
+    for layer in layers:
+        output = getattr(torch, nonlinearity)(layer(output))
+    d_output = draw(*output.shape)
+    (output * d_output).sum().backward()
+    inputs = {"x": x, **dict(layers.named_parameters())}
+    results = {f"d_{name}": value.grad for name, value in inputs.items()}
+    return stored({**inputs, "d_output": d_output}, {"output": output, **results})
+
+
 class LanguageModel(nn.Module):
     """Embedding, recurrent stack, linear: the names are those of a Refrain model file."""
 
@@ -182,6 +233,9 @@ def goldens():
         yield f"language_model_{cell}", lambda c=cell: language_model(c)
     yield "language_model_tied", lambda: language_model("lstm", tied=True)
     yield "optimizers", optimizers
+    yield "frame_encoder", frame_encoder
+    for nonlinearity in ("tanh", "relu"):
+        yield f"feed_forward_{nonlinearity}", lambda n=nonlinearity: feed_forward(n)
 
 
 def main():

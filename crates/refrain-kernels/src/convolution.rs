@@ -13,11 +13,11 @@ use crate::simd::{Kernel, Lanes};
 
 /// Weights of an output channel that are worked through before the next positions: 256 blocks of `f32` are 16 KiB.
 const DEPTH_BLOCK: usize = 256;
-/// A part has at least this many frames, where there are so many: fewer would not pay for a gradient of its own.
+/// Frames of a part, where that makes no more than `PARTS`: fewer would not pay for a gradient of their own.
 const PART_FRAMES: usize = 8;
 /// Parts at most: enough to share among threads, few enough to keep a weight's gradient for each.
 const PARTS: usize = 64;
-/// Numbers that the scratch of all parts may hold (64 MiB of `f32`), where more than one part is left.
+/// Numbers that the pictures of all parts may hold (64 MiB of `f32`): of larger pictures there are fewer parts, but one.
 const SCRATCH: usize = 1 << 24;
 
 /// The size of a picture.
@@ -190,6 +190,10 @@ pub struct ConvolutionScratch<T> {
     gradients: Vec<Block<T>>,
 }
 
+/// For the four pixels of a window, the lanes (the first lowest) in which the pixel was the greatest and positive: those that
+/// its gradient reaches.
+pub type Winners = [u16; 4];
+
 /// What [`convolution_forward`] is given.
 #[derive(Debug)]
 pub struct ConvolutionForward<'a, T> {
@@ -201,21 +205,19 @@ pub struct ConvolutionForward<'a, T> {
     pub bias: &'a [Block<T>],
     /// Becomes frames of `(⌈height / 2⌉, ⌈width / 2⌉, 16 · panels)`.
     pub output: &'a mut Frames<T>,
-    /// Becomes, for each number of the output, which of its window was the greatest: `2 · row + column`.
-    pub winners: &'a mut Vec<[u8; GROUP]>,
+    /// Becomes what the backward pass needs to know: for sixteen numbers of the output, which of each window they are.
+    pub winners: &'a mut Vec<Winners>,
     /// Reused.
     pub scratch: &'a mut ConvolutionScratch<T>,
 }
 
-/// What [`convolution_backward`] is given; `input`, `output` and `winners` are those of the forward pass.
+/// What [`convolution_backward`] is given; `input` and `winners` are those of the forward pass.
 #[derive(Debug)]
 pub struct ConvolutionBackward<'a, T> {
     /// As in the forward pass.
     pub input: &'a Frames<T>,
     /// As in the forward pass.
-    pub output: &'a Frames<T>,
-    /// As in the forward pass.
-    pub winners: &'a [[u8; GROUP]],
+    pub winners: &'a [Winners],
     /// The gradient of the output.
     pub d_output: &'a Frames<T>,
     /// Panels for every sixteen input channels × `9 · 16 · panels`, kernel turned by 180°, and what becomes the gradient of
@@ -276,7 +278,7 @@ impl Geometry {
         self.panels * (self.depth() + 1)
     }
 
-    /// The block of `winners` for a window and a panel.
+    /// The place in `winners` for a window and a panel.
     fn window(&self, frame: usize, y: usize, x: usize) -> usize {
         ((frame * self.output.height + y) * self.output.width + x) * self.panels
     }
@@ -342,63 +344,56 @@ unsafe fn correlate<V: Lanes>(
     }
 }
 
-/// The places of the pixels under the window `(y, x)`, each with its number in the window.
+/// The places of the four pixels under the window `(y, x)`. Where the window is cut off, those outside stand for the one
+/// beside them: a number does not exceed itself, so that they never win.
 #[inline(always)]
-fn window(full: FrameShape, y: usize, x: usize) -> impl Iterator<Item = (u8, usize)> {
-    let rows = 2.min(full.height - 2 * y);
-    let columns = 2.min(full.width - 2 * x);
-    (0..rows * columns).map(move |at| {
-        let (row, column) = (at / columns, at % columns);
-        let pixel = (2 * y + row) * full.row() + (2 * x + column) * full.channels;
-        ((2 * row + column) as u8, full.inside() + pixel)
-    })
-}
-
-#[expect(
-    clippy::eq_op,
-    reason = "only what is not a number differs from itself"
-)]
-#[inline(always)]
-fn is_nan<T: Scalar>(x: T) -> bool {
-    x != x
+fn window(full: FrameShape, y: usize, x: usize) -> [usize; 4] {
+    let first = full.inside() + 2 * y * full.row() + 2 * x * full.channels;
+    let below = if 2 * y + 1 < full.height {
+        full.row()
+    } else {
+        0
+    };
+    let beside = if 2 * x + 1 < full.width {
+        full.channels
+    } else {
+        0
+    };
+    [first, first + beside, first + below, first + below + beside]
 }
 
 /// The greatest of each window, ties to the first; below zero, zero. What is not a number stays so.
 #[inline(always)]
-unsafe fn pool<T: Scalar>(
+unsafe fn pool<V: Lanes>(
     geometry: &Geometry,
     frame: usize,
-    full: *const T,
-    output: *mut T,
-    winners: *mut [u8; GROUP],
+    full: *const V::Scalar,
+    output: *mut V::Scalar,
+    winners: *mut Winners,
 ) {
-    let to = geometry.output;
+    let (to, zero) = (geometry.output, V::splat(V::Scalar::ZERO));
     // SAFETY: the caller promises a picture in `full`, all pictures in `output`, and as many winners.
     unsafe {
         let output = output.add(frame * to.with_border() + to.inside());
         for y in 0..to.height {
             for x in 0..to.width {
                 for panel in 0..geometry.panels {
-                    let mut best = [T::ZERO; GROUP];
-                    let mut winner = [u8::MAX; GROUP];
-                    for (number, at) in window(geometry.full, y, x) {
-                        let values = full.add(at + panel * GROUP).cast::<[T; GROUP]>().read();
-                        for lane in 0..GROUP {
-                            let value = values[lane];
-                            let better = number == 0 || value > best[lane] || is_nan(value);
-                            best[lane] = if better { value } else { best[lane] };
-                            winner[lane] = if better { number } else { winner[lane] };
-                        }
+                    let places = window(geometry.full, y, x);
+                    let mut best = V::load(full.add(places[0] + panel * GROUP));
+                    let mut more = [0; 4];
+                    for number in 1..4 {
+                        let value = V::load(full.add(places[number] + panel * GROUP));
+                        more[number] = value.exceeds(best);
+                        best = value.select(more[number], best);
                     }
-                    for lane in 0..GROUP {
-                        best[lane] = if best[lane] < T::ZERO {
-                            T::ZERO
-                        } else {
-                            best[lane]
-                        };
-                    }
+                    let positive = best.exceeds(zero);
+                    let last = more[3];
+                    let third = more[2] & !last;
+                    let second = more[1] & !(more[2] | last);
+                    let first = !(more[1] | more[2] | last);
+                    let winner = [first, second, third, last].map(|lanes| lanes & positive);
                     let at = y * to.row() + x * to.channels + panel * GROUP;
-                    output.add(at).cast::<[T; GROUP]>().write(best);
+                    zero.max(best).store(output.add(at));
                     winners
                         .add(geometry.window(frame, y, x) + panel)
                         .write(winner);
@@ -410,15 +405,14 @@ unsafe fn pool<T: Scalar>(
 
 /// The gradient of the picture before the max-pool and the rectifier.
 #[inline(always)]
-unsafe fn unpool<T: Scalar>(
+unsafe fn unpool<V: Lanes>(
     geometry: &Geometry,
     frame: usize,
-    full: *mut T,
-    output: *const T,
-    d_output: *const T,
-    winners: *const [u8; GROUP],
+    full: *mut V::Scalar,
+    d_output: *const V::Scalar,
+    winners: *const Winners,
 ) {
-    let from = geometry.output;
+    let (from, zero) = (geometry.output, V::splat(V::Scalar::ZERO));
     // SAFETY: as in `pool`.
     unsafe {
         let first = frame * from.with_border() + from.inside();
@@ -426,28 +420,13 @@ unsafe fn unpool<T: Scalar>(
             for x in 0..from.width {
                 for panel in 0..geometry.panels {
                     let at = first + y * from.row() + x * from.channels + panel * GROUP;
-                    let values = output.add(at).cast::<[T; GROUP]>().read();
-                    let mut d = d_output.add(at).cast::<[T; GROUP]>().read();
+                    let d = V::load(d_output.add(at));
                     let winner = winners.add(geometry.window(frame, y, x) + panel).read();
-                    for lane in 0..GROUP {
-                        d[lane] = if values[lane] > T::ZERO {
-                            d[lane]
-                        } else {
-                            T::ZERO
-                        };
-                    }
-                    for (number, at) in window(geometry.full, y, x) {
-                        let mut share = [T::ZERO; GROUP];
-                        for lane in 0..GROUP {
-                            share[lane] = if winner[lane] == number {
-                                d[lane]
-                            } else {
-                                T::ZERO
-                            };
-                        }
-                        full.add(at + panel * GROUP)
-                            .cast::<[T; GROUP]>()
-                            .write(share);
+                    let places = window(geometry.full, y, x);
+                    // The first last: it stands for others where the window is cut off.
+                    for number in (0..4).rev() {
+                        let share = d.select(winner[number], zero);
+                        share.store(full.add(places[number] + panel * GROUP));
                     }
                 }
             }
@@ -502,7 +481,7 @@ struct ForwardPart<T> {
     bias: *const T,
     full: *mut T,
     output: *mut T,
-    winners: *mut [u8; GROUP],
+    winners: *mut Winners,
 }
 
 impl<T: Scalar> Kernel<T> for ForwardPart<T> {
@@ -524,7 +503,7 @@ impl<T: Scalar> Kernel<T> for ForwardPart<T> {
                     full,
                     panels,
                 );
-                pool(geometry, frame, full, self.output, self.winners);
+                pool::<V>(geometry, frame, full, self.output, self.winners);
             }
         }
     }
@@ -534,9 +513,8 @@ struct BackwardPart<T> {
     geometry: Geometry,
     frames: Range<usize>,
     input: *const T,
-    output: *const T,
     d_output: *const T,
-    winners: *const [u8; GROUP],
+    winners: *const Winners,
     /// The turned weights and the gradient of the input.
     d_input: Option<(*const T, Shared<T>)>,
     d_full: *mut T,
@@ -557,14 +535,7 @@ impl<T: Scalar> Kernel<T> for BackwardPart<T> {
                 V::splat(T::ZERO).store(self.gradients.add(at * GROUP));
             }
             for frame in self.frames {
-                unpool(
-                    geometry,
-                    frame,
-                    self.d_full,
-                    self.output,
-                    self.d_output,
-                    self.winners,
-                );
+                unpool::<V>(geometry, frame, self.d_full, self.d_output, self.winners);
                 let input = self.input.add(frame * from);
                 correlate_gradient::<V>(geometry, input, self.d_full, self.gradients);
                 if let Some((turned, d_input)) = self.d_input {
@@ -605,7 +576,7 @@ pub(crate) fn convolution_forward_of<T: Scalar>(
     assert_eq!(weight.depth(), geometry.depth(), "depth");
     assert_eq!(bias.len(), geometry.panels, "bias");
     output.resize(geometry.frames, geometry.output);
-    winners.resize(geometry.window(geometry.frames, 0, 0), [0; GROUP]);
+    winners.resize(geometry.window(geometry.frames, 0, 0), [0; 4]);
     scratch.pictures.resize(geometry.parts, geometry.full);
     if geometry.frames == 0 {
         return;
@@ -648,7 +619,6 @@ pub(crate) fn convolution_backward_of<T: Scalar>(
 ) {
     let ConvolutionBackward {
         input,
-        output,
         winners,
         d_output,
         d_input,
@@ -660,10 +630,8 @@ pub(crate) fn convolution_backward_of<T: Scalar>(
     let Geometry { frames, parts, .. } = geometry;
     assert_eq!(d_weight.depth(), geometry.depth(), "depth");
     assert_eq!(d_bias.len(), geometry.panels, "bias");
-    for (name, part) in [("output", output), ("d_output", d_output)] {
-        let expected = (frames, geometry.output);
-        assert_eq!((part.frames, part.shape), expected, "{name}");
-    }
+    let expected = (frames, geometry.output);
+    assert_eq!((d_output.frames, d_output.shape), expected, "d_output");
     assert_eq!(winners.len(), geometry.window(frames, 0, 0), "winners");
     let d_input = d_input.map(|(turned, d_input)| {
         let channels = geometry.input.channels;
@@ -689,7 +657,6 @@ pub(crate) fn convolution_backward_of<T: Scalar>(
                 geometry,
                 frames: geometry.part(part),
                 input: input.values().as_ptr(),
-                output: output.values().as_ptr(),
                 d_output: d_output.values().as_ptr(),
                 winners: winners.as_ptr(),
                 d_input: d_input.map(|(turned, d_input)| (turned.get().cast_const(), d_input)),

@@ -33,7 +33,7 @@ pub use batch_norm::{
 pub use cells::{AnyCell, BackwardStep, Cell, GruCell, LstmCell, RnnCell};
 pub use compute::Compute;
 pub use convolution::{
-    ConvolutionBackward, ConvolutionForward, ConvolutionScratch, FrameShape, Frames,
+    ConvolutionBackward, ConvolutionForward, ConvolutionScratch, FrameShape, Frames, Winners,
     convolution_backward, convolution_forward, flatten, unflatten,
 };
 pub use dropout::{DropoutKey, dropout};

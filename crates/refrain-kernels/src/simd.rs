@@ -56,6 +56,12 @@ pub trait Lanes: Copy {
     /// `yes` where `self > 0`, else zero.
     #[must_use]
     fn where_positive(self, yes: Self) -> Self;
+    /// A bit for each lane, the first lowest: whether `self > other`, or `self` is not a number and `other` is one.
+    #[must_use]
+    fn exceeds(self, other: Self) -> u16;
+    /// `self` where the lane's bit in `mask` is set, else `other`.
+    #[must_use]
+    fn select(self, mask: u16, other: Self) -> Self;
     /// The exponential function, arguments clamped to where the result is finite and normal.
     #[must_use]
     fn exp(self) -> Self;
@@ -146,6 +152,24 @@ macro_rules! lane_by_lane {
         fn where_positive(mut self, yes: Self) -> Self {
             for lane in 0..16 {
                 self[lane] = if self[lane] > 0.0 { yes[lane] } else { 0.0 };
+            }
+            self
+        }
+        #[inline(always)]
+        fn exceeds(self, other: Self) -> u16 {
+            let mut mask = 0;
+            for lane in 0..16 {
+                let exceeds = self[lane] > other[lane] || self[lane].is_nan();
+                mask |= u16::from(exceeds && !other[lane].is_nan()) << lane;
+            }
+            mask
+        }
+        #[inline(always)]
+        fn select(mut self, mask: u16, other: Self) -> Self {
+            for lane in 0..16 {
+                if mask >> lane & 1 == 0 {
+                    self[lane] = other[lane];
+                }
             }
             self
         }
@@ -293,6 +317,34 @@ mod avx2 {
                 Self(
                     _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, zero), yes.0),
                     _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.1, zero), yes.1),
+                )
+            }
+        }
+        #[inline(always)]
+        fn exceeds(self, other: Self) -> u16 {
+            // SAFETY: as in `both`.
+            unsafe {
+                let half = |a: __m256, b: __m256| {
+                    let more = _mm256_cmp_ps::<_CMP_NLE_UQ>(a, b);
+                    let number = _mm256_cmp_ps::<_CMP_ORD_Q>(b, b);
+                    _mm256_movemask_ps(_mm256_and_ps(more, number)) as u16
+                };
+                half(self.0, other.0) | half(self.1, other.1) << 8
+            }
+        }
+        #[inline(always)]
+        fn select(self, mask: u16, other: Self) -> Self {
+            // SAFETY: as in `both`.
+            unsafe {
+                let half = |mask: u16, yes: __m256, no: __m256| {
+                    let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                    let mask = _mm256_set1_epi32(i32::from(mask));
+                    let mask = _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits);
+                    _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(mask))
+                };
+                Self(
+                    half(mask, self.0, other.0),
+                    half(mask >> 8, self.1, other.1),
                 )
             }
         }

@@ -1,7 +1,7 @@
 use rand::Rng;
 use refrain_kernels::{
     Block, Compute, ConvolutionBackward, ConvolutionForward, ConvolutionScratch, Frames, GROUP,
-    GateOrder, Packed, Scalar, convolution_backward, convolution_forward, groups,
+    GateOrder, Packed, Scalar, Winners, convolution_backward, convolution_forward, groups,
 };
 
 use super::init;
@@ -22,8 +22,8 @@ const TAPS: usize = 9;
 ///
 /// Backward: the gradient goes to the greatest of each window (ties to the first) where the output is positive; `d_x` is the
 /// convolution of that with the kernel turned by 180°, one chain over i, j, o. The gradients of weight and bias go through
-/// the frames in parts (at least eight frames, at most 64 parts, by the sizes alone): in a part one chain through frames,
-/// rows and columns upwards; then the parts are added upwards.
+/// the frames in ⌈frames / 8⌉ parts, at most 64 (fewer of huge pictures; the sizes alone decide): in a part one chain
+/// through frames, rows and columns upwards; then the parts are added upwards.
 ///
 /// # Shapes
 /// `weight`: `(out_channels, in_channels, 3, 3)`, `bias`: `(out_channels)`. Inputs are frames of `(height, width,
@@ -50,7 +50,7 @@ pub struct ConvolutionSpace<T> {
     d_bias: Vec<Block<T>>,
     /// A weight in the order of the kernels, row-major.
     ordered: Vec<T>,
-    winners: Vec<[u8; GROUP]>,
+    winners: Vec<Winners>,
     scratch: ConvolutionScratch<T>,
 }
 
@@ -152,8 +152,8 @@ impl<T: Scalar> Convolution<T> {
         );
     }
 
-    /// The gradients of the weights into `grad`, that of the input into `d_input`, where it is asked for. `input` and
-    /// `output` are those of the last forward pass.
+    /// The gradients of the weights into `grad`, that of the input into `d_input`, where it is asked for. `input` is
+    /// that of the last forward pass.
     ///
     /// # Panics
     /// If the shapes do not fit, the layer was not packed for it, or a gradient of the input is asked for and its channels
@@ -163,7 +163,6 @@ impl<T: Scalar> Convolution<T> {
         compute: &Compute,
         space: &mut ConvolutionSpace<T>,
         input: &Frames<T>,
-        output: &Frames<T>,
         d_output: &Frames<T>,
         d_input: Option<&mut Frames<T>>,
     ) {
@@ -174,7 +173,6 @@ impl<T: Scalar> Convolution<T> {
             compute,
             ConvolutionBackward {
                 input,
-                output,
                 winners: &space.winners,
                 d_output,
                 d_input: d_input.map(|d_input| (&space.turned, d_input)),

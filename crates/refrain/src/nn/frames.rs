@@ -231,7 +231,6 @@ impl<T: Scalar> FrameEncoder<T> {
                 compute,
                 &mut space.convolutions[at],
                 &space.pictures[at],
-                &space.pictures[at + 1],
                 &above[0],
                 (at > 0).then_some(&mut below[at]),
             );
