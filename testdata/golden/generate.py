@@ -20,6 +20,7 @@ torch.use_deterministic_algorithms(True)
 
 # Layer goldens. 19 hidden units: one whole group of 16 lanes and a rest.
 SEQ_LEN, BATCH, INPUT_SIZE, HIDDEN_SIZE = 5, 3, 4, 19
+LENGTHS = [5, 3, 2]  # of packed sequences
 MODULES = {
     "rnn_tanh": lambda *sizes: nn.RNN(*sizes, nonlinearity="tanh"),
     "rnn_relu": lambda *sizes: nn.RNN(*sizes, nonlinearity="relu"),
@@ -94,6 +95,113 @@ def layer(kind, num_layers):
     loss.backward()
     results.update({f"d_{name}": value.grad for name, value in inputs.items()})
     return stored({**inputs, **upstream}, results)
+
+
+def with_gradients(inputs, results):
+    """Inputs, results, a random gradient on each of these and from them those of the inputs."""
+    upstream = {f"d_{name}": draw(*value.shape) for name, value in results.items()}
+    loss = sum((value * upstream[f"d_{name}"]).sum() for name, value in results.items())
+    loss.backward()
+    gradients = {f"d_{name}": value.grad for name, value in inputs.items() if value.requires_grad}
+    return stored({**inputs, **upstream}, {**results, **gradients})
+
+
+def packed(data):
+    """Sequences of LENGTHS, step after step, as PyTorch packs them."""
+    batch_sizes = torch.tensor([sum(length > t for length in LENGTHS) for t in range(max(LENGTHS))])
+    return nn.utils.rnn.PackedSequence(data, batch_sizes)
+
+
+def bidirectional(kind):
+    """Two layers in both directions over packed sequences of different lengths."""
+    module = MODULES[kind](INPUT_SIZE, HIDDEN_SIZE, 2, bidirectional=True)
+    fill(module, scale=0.25)
+    x = draw(sum(LENGTHS), INPUT_SIZE).requires_grad_()
+    h_0 = draw(4, BATCH, HIDDEN_SIZE, scale=0.5).requires_grad_()
+    inputs = {"x": x, "h_0": h_0, **dict(module.named_parameters())}
+    if kind == "lstm":
+        c_0 = draw(4, BATCH, HIDDEN_SIZE).requires_grad_()
+        inputs["c_0"] = c_0
+        output, (h_n, c_n) = module(packed(x), (h_0, c_0))
+        results = {"output": output.data, "h_n": h_n, "c_n": c_n}
+    else:
+        output, h_n = module(packed(x), h_0)
+        results = {"output": output.data, "h_n": h_n}
+    return with_gradients(inputs, results)
+
+
+def layer_norm(kind):
+    """One layer with layer norm inside the cell, in plain operations."""
+    gates = {"rnn_tanh": 1, "gru": 3, "lstm": 4}[kind]
+    size = gates * HIDDEN_SIZE
+    inputs = {
+        "x": draw(SEQ_LEN, BATCH, INPUT_SIZE),
+        "h_0": draw(1, BATCH, HIDDEN_SIZE, scale=0.5),
+        "weight_ih_l0": draw(size, INPUT_SIZE, scale=0.25),
+        "weight_hh_l0": draw(size, HIDDEN_SIZE, scale=0.25),
+        "bias_ih_l0": draw(size, scale=0.25),
+        "bias_hh_l0": draw(size, scale=0.25),
+        "layer_norm_ih_l0.weight": 1 + draw(size, scale=0.25),
+        "layer_norm_hh_l0.weight": 1 + draw(size, scale=0.25),
+    }
+    if kind == "lstm":
+        inputs["c_0"] = draw(1, BATCH, HIDDEN_SIZE)
+        inputs["layer_norm_c_l0.weight"] = 1 + draw(HIDDEN_SIZE, scale=0.25)
+        inputs["layer_norm_c_l0.bias"] = draw(HIDDEN_SIZE, scale=0.25)
+    inputs = {name: value.requires_grad_() for name, value in inputs.items()}
+
+    def norm(sums, name, bias):
+        return nn.functional.layer_norm(sums, sums.shape[-1:], inputs[f"{name}.weight"], inputs[bias])
+
+    h, c, outputs = inputs["h_0"][0], inputs["c_0"][0] if kind == "lstm" else None, []
+    for x in inputs["x"]:
+        a_x = norm(x @ inputs["weight_ih_l0"].T, "layer_norm_ih_l0", "bias_ih_l0")
+        a_h = norm(h @ inputs["weight_hh_l0"].T, "layer_norm_hh_l0", "bias_hh_l0")
+        if kind == "rnn_tanh":
+            h = torch.tanh(a_x + a_h)
+        elif kind == "gru":
+            (r_x, z_x, n_x), (r_h, z_h, n_h) = a_x.chunk(3, 1), a_h.chunk(3, 1)
+            r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)
+            h = (1 - z) * torch.tanh(n_x + r * n_h) + z * h
+        else:
+            i, f, g, o = (a_x + a_h).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            shown = norm(c, "layer_norm_c_l0", "layer_norm_c_l0.bias")
+            h = torch.sigmoid(o) * torch.tanh(shown)
+        outputs.append(h)
+    results = {"output": torch.stack(outputs), "h_n": h[None]}
+    if kind == "lstm":
+        results["c_n"] = c[None]
+    return with_gradients(inputs, results)
+
+
+def batch_norm():
+    """Batch norm on the packed rows between two LSTM layers, in training and in evaluation."""
+    lower, upper = nn.LSTM(INPUT_SIZE, HIDDEN_SIZE), nn.LSTM(HIDDEN_SIZE, HIDDEN_SIZE)
+    norm = nn.BatchNorm1d(HIDDEN_SIZE)
+    for module in (lower, upper, norm):
+        fill(module, scale=0.25)
+    with torch.no_grad():
+        norm.weight.add_(1.0)
+        norm.running_mean.copy_(draw(HIDDEN_SIZE, scale=0.25))
+        norm.running_var.copy_(0.5 + draw(HIDDEN_SIZE, scale=0.25).abs())
+    x = draw(sum(LENGTHS), INPUT_SIZE).requires_grad_()
+    inputs = {"x": x, **dict(lower.named_parameters())}
+    inputs |= {name.replace("l0", "l1"): value for name, value in upper.named_parameters()}
+    inputs |= {f"batch_norm_l0.{name}": value for name, value in norm.named_parameters()}
+    buffers = {f"batch_norm_l0.running_{part}": getattr(norm, f"running_{part}") for part in ("mean", "var")}
+    first = {name: value.clone() for name, value in buffers.items()}
+
+    def run():
+        output, _ = lower(packed(x))
+        return upper(packed(norm(output.data)))[0].data
+
+    norm.eval()
+    evaluated = run().detach()
+    norm.train()
+    tensors = with_gradients(inputs, {"output": run()})
+    final = {f"final.{name}": value for name, value in buffers.items()}
+    return {**tensors, **stored(first, {**final, "evaluated": evaluated})}
 
 
 def linear_cross_entropy():
@@ -236,6 +344,11 @@ def goldens():
     yield "frame_encoder", frame_encoder
     for nonlinearity in ("tanh", "relu"):
         yield f"feed_forward_{nonlinearity}", lambda n=nonlinearity: feed_forward(n)
+    for kind in ("gru", "lstm"):
+        yield f"bidirectional_{kind}", lambda k=kind: bidirectional(k)
+    for kind in ("rnn_tanh", "gru", "lstm"):
+        yield f"layer_norm_{kind}", lambda k=kind: layer_norm(k)
+    yield "batch_norm", batch_norm
 
 
 def main():

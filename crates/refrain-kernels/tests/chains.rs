@@ -1,6 +1,9 @@
 //! Every implementation equals the definition bit for bit: one chain of fused multiply-adds an element, written here as
 //! plain loops, whatever the shapes, the instruction set and the threads.
 
+#[path = "chains/norms.rs"]
+mod norms;
+
 use proptest::prelude::*;
 use refrain_kernels::{
     Backward, Block, Cell, Compute, Forward, GROUP, GateOrder, GruCell, Input, Isa, LstmCell,

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of these tests")]
 
+#[path = "gradients/stack.rs"]
+mod stack;
+
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
