@@ -1,6 +1,15 @@
-//! Data that is built in.
+//! Data that is built in: a Latin text, and what is generated, from a fixed seed, the same on every machine.
+
+mod clips;
+mod reviews;
+
+use rand::Rng;
+use rand_chacha::ChaCha12Rng;
 
 use super::{Text, TokenKind};
+
+pub use clips::{ACTIONS, CLIPS_NAME, clips};
+pub use reviews::{REVIEW_CLASSES, REVIEWS_NAME, reviews};
 
 /// The name under which the built-in text is reported.
 pub const LATIN_NAME: &str = "built-in: Cicero, De finibus bonorum et malorum, book 1";
@@ -15,6 +24,17 @@ pub fn latin() -> &'static str {
 #[must_use]
 pub fn text(tokens: TokenKind) -> Text {
     Text::from_content(LATIN_NAME, latin(), tokens)
+}
+
+/// A number below `count`, one draw each.
+fn below(rng: &mut ChaCha12Rng, count: usize) -> usize {
+    let count = u32::try_from(count).unwrap_or_else(|_| panic!("a choice among {count}"));
+    ((u64::from(rng.next_u32()) * u64::from(count)) >> 32) as usize
+}
+
+/// One of the choices, one draw.
+fn pick<T: Copy>(rng: &mut ChaCha12Rng, choices: &[T]) -> T {
+    choices[below(rng, choices.len())]
 }
 
 #[cfg(test)]
