@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod data;
 mod golden;
 mod python;
 mod stages;
@@ -36,6 +37,8 @@ enum Chore {
     Test,
     /// Make the goldens in testdata/ again with PyTorch
     Golden(golden::Arguments),
+    /// Turn a shared data set into the formats that Refrain reads
+    Data(data::Arguments),
     /// Measure Refrain beside another engine, in turn, on this machine
     Bench(bench::Arguments),
 }
@@ -59,6 +62,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Some(Chore::Check) => stages::check(),
         Some(Chore::Test) => stages::test(),
         Some(Chore::Golden(arguments)) => golden::run(&arguments),
+        Some(Chore::Data(arguments)) => data::run(&arguments),
         Some(Chore::Bench(arguments)) => bench::run(&arguments),
     }
 }
@@ -76,7 +80,7 @@ mod tests {
     fn no_argument_is_the_list_of_chores() {
         assert!(Arguments::parse_from(["xtask"]).chore.is_none());
         let help = Arguments::command().render_help().to_string();
-        for chore in ["check", "test", "golden", "bench"] {
+        for chore in ["check", "test", "golden", "data", "bench"] {
             assert!(help.contains(chore), "{help}");
         }
     }

@@ -44,7 +44,7 @@ const DEPENDENCIES: [(&str, &[&str]); 7] = [
         &["refrain", "refrain-kernels", "refrain-server"],
     ),
     ("refrain-testing", &[]),
-    ("xtask", &["refrain-testing"]),
+    ("xtask", &["refrain", "refrain-testing"]),
 ];
 
 /// A dev-dependency of any crate, and no more than that outside xtask.

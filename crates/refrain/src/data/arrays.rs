@@ -2,6 +2,8 @@
 
 mod npy;
 mod npz;
+#[cfg(test)]
+mod tests;
 
 use sha2::{Digest, Sha256};
 

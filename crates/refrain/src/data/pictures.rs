@@ -2,6 +2,8 @@
 
 mod decode;
 mod idx;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +35,7 @@ const LISTED: usize = 3;
 /// # Errors
 ///
 /// [`Error::Io`] where a folder or file cannot be read; [`Error::Unusable`] where there is no class or no picture, where
-/// a file is damaged, no picture, or larger than 64 million pixels, and where the pictures would take more than
+/// a file is damaged, no picture, or larger than 33 million pixels, and where the pictures would take more than
 /// `max_bytes`.
 pub fn open_folder(folder: &Path, skip_bad: bool, max_bytes: u64) -> Result<Arrays> {
     let mut found = find(folder)?;
@@ -187,14 +189,17 @@ fn find(folder: &Path) -> Result<Found> {
         });
     }
     for (count, what) in [
-        (loose, "pictures were passed over: they lie in no subfolder"),
+        (
+            loose,
+            "pictures passed over, since they lie in no subfolder",
+        ),
         (
             others,
-            "files were passed over: they end in neither `.png` nor `.jpg` nor `.jpeg`",
+            "files passed over, since they end in neither `.png` nor `.jpg` nor `.jpeg`",
         ),
     ] {
         if count > 0 {
-            found.notes.push(format!("{count} {what}"));
+            found.notes.push(format!("{what}: {count}"));
         }
     }
     Ok(found)
@@ -282,7 +287,7 @@ fn bad_note(mut bad: Vec<PathBuf>) -> Option<String> {
     let more = if count > LISTED { ", …" } else { "" };
     (count > 0).then(|| {
         format!(
-            "{count} files hold no usable picture and were left out: {}{more}",
+            "files left out, since they hold no usable picture: {count} ({}{more})",
             names.join(", ")
         )
     })

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// A file of more bytes is not opened.
 const MAX_FILE_BYTES: u64 = 1 << 28;
 /// The most pixels: a photograph of a good camera.
-const MAX_PIXELS: u64 = 1 << 26;
+const MAX_PIXELS: u64 = 1 << 25;
 /// What decoding may take: so many pixels of eight bytes.
 const MAX_ALLOCATED: u64 = MAX_PIXELS * 8;
 

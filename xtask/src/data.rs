@@ -1,0 +1,276 @@
+//! Shared data sets, turned into the formats that Refrain reads.
+
+mod convert;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::stages::{root, target};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which data set; they lie in shared/data beside the repository, or where REFRAIN_DATA says
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Where to write; target/data/NAME unless given
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// List the data sets, and whether they need to be turned into anything
+    #[arg(long, conflicts_with_all = ["name", "output"])]
+    list: bool,
+}
+
+/// Reads a data set's folder, writes into another and gives the files written.
+type Convert = fn(&Path, &Path) -> Result<Vec<PathBuf>>;
+
+struct Set {
+    name: &'static str,
+    what: &'static str,
+    need: Need,
+}
+
+enum Need {
+    /// To be turned into these files.
+    Conversion(&'static str, Convert),
+    /// Refrain reads its files as they are; how.
+    Nothing(&'static str),
+}
+
+const SETS: [Set; 11] = [
+    Set {
+        name: "emoji",
+        what: "3,786 emoji in two drawings with their names in English and Korean",
+        need: Need::Conversion("DRAWING.npz and captions.PART.LANGUAGE.tsv", convert::emoji),
+    },
+    Set {
+        name: "ett",
+        what: "oil temperature and load of two transformers by the hour",
+        need: Need::Nothing("tables with a header, a row an hour"),
+    },
+    Set {
+        name: "grid_video",
+        what: "995 clips of a mouth that speaks, a slot and a word at each frame",
+        need: Need::Conversion("slots.PART.npz and words.PART.npz", convert::grid_video),
+    },
+    Set {
+        name: "linux_kernel",
+        what: "6.2 million characters of C",
+        need: Need::Nothing("refrain train lm linux_input.txt.zst -o RUN"),
+    },
+    Set {
+        name: "mnist",
+        what: "70,000 handwritten digits",
+        need: Need::Nothing(
+            "refrain train classify train-images-idx3-ubyte.gz --test t10k-images-idx3-ubyte.gz -o RUN",
+        ),
+    },
+    Set {
+        name: "multi30k",
+        what: "29,000 captions of pictures in German, English and French",
+        need: Need::Nothing("parallel files, a sentence a line"),
+    },
+    Set {
+        name: "nsmc",
+        what: "Korean reviews of films, positive or negative",
+        need: Need::Nothing(
+            "refrain train classify train.tsv.zst --label-column 2 --text-column 3 --validation val.tsv.zst --test test.tsv.zst -o RUN",
+        ),
+    },
+    Set {
+        name: "polymusic",
+        what: "piano rolls of four collections",
+        need: Need::Conversion("COLLECTION.PART.npz", convert::polymusic),
+    },
+    Set {
+        name: "shakespeare",
+        what: "1.1 million characters of plays",
+        need: Need::Nothing("refrain train lm input.txt.zst -o RUN"),
+    },
+    Set {
+        name: "sst2",
+        what: "English sentences about films, positive or negative",
+        need: Need::Nothing(
+            "refrain train classify stsa.binary.train.zst --format label-first --validation stsa.binary.dev.zst --test stsa.binary.test.zst -o RUN",
+        ),
+    },
+    Set {
+        name: "ud_ewt",
+        what: "English sentences with the part of speech of every word",
+        need: Need::Nothing(
+            "refrain train tag train.tsv.zst --validation dev.tsv.zst --test test.tsv.zst -o RUN",
+        ),
+    },
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let Some(name) = &arguments.name else {
+        list();
+        return Ok(());
+    };
+    let set = SETS.iter().find(|set| set.name == name).with_context(|| {
+        let names: Vec<_> = SETS.iter().map(|set| set.name).collect();
+        format!(
+            "there is no data set `{name}`; there are {}",
+            names.join(", ")
+        )
+    })?;
+    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), name)?;
+    let convert = match set.need {
+        Need::Conversion(_, convert) => convert,
+        Need::Nothing(how) => {
+            ensure!(
+                arguments.output.is_none(),
+                "`{name}` needs no conversion, so nothing is written"
+            );
+            println!(
+                "`{name}` is read as it is; in `{}`:\n  {how}",
+                source.display()
+            );
+            return Ok(());
+        }
+    };
+    let output = arguments
+        .output
+        .clone()
+        .unwrap_or_else(|| target().join("data").join(name));
+    fs::create_dir_all(&output).with_context(|| format!("cannot create `{}`", output.display()))?;
+    for path in convert(&source, &output)? {
+        let bytes = fs::metadata(&path).map_or(0, |found| found.len());
+        println!("wrote `{}`, {:.1} MB", path.display(), bytes as f64 / 1e6);
+    }
+    Ok(())
+}
+
+fn list() {
+    for set in &SETS {
+        let need = match set.need {
+            Need::Conversion(files, _) => format!("becomes {files}"),
+            Need::Nothing(_) => "is read as it is".to_owned(),
+        };
+        println!("{:<14}{}\n{:14}{need}", set.name, set.what, "");
+    }
+}
+
+/// Where a data set lies.
+fn source_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf> {
+    let folder = named.unwrap_or_else(|| root().join("../shared/data"));
+    let source = folder.join(name);
+    if !source.is_dir() {
+        bail!(
+            "there is no `{}`: data sets are not part of the repository; set REFRAIN_DATA to the folder that holds `{name}`",
+            source.display()
+        );
+    }
+    Ok(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use refrain::data::{ArrayLabels, Arrays};
+    use refrain_testing::shared_data;
+
+    use super::*;
+
+    #[test]
+    fn data_that_is_absent_is_named() {
+        let error = source_folder(Some("/nowhere".into()), "mnist")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("there is no `/nowhere/mnist`"), "{error}");
+        assert!(error.contains("REFRAIN_DATA"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_set_is_answered_with_those_there_are() {
+        let arguments = Arguments {
+            name: Some("mnits".into()),
+            output: None,
+            list: false,
+        };
+        let error = run(&arguments).unwrap_err().to_string();
+        assert!(
+            error.contains("no data set `mnits`") && error.contains("mnist"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_shared_set_is_listed() {
+        let Some(mnist) = shared_data("mnist") else {
+            return;
+        };
+        let entries = fs::read_dir(mnist.parent().unwrap()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        for name in names {
+            assert!(
+                SETS.iter().any(|set| set.name == name),
+                "`{name}` is not listed"
+            );
+        }
+        assert!(SETS.is_sorted_by_key(|set| set.name));
+    }
+
+    #[test]
+    fn grid_video_becomes_clips_with_labels() {
+        let Some(source) = shared_data("grid_video") else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let files = convert::grid_video(&source, dir.path()).unwrap();
+        assert_eq!(files.len(), 6);
+        let words = Arrays::open(&dir.path().join("words.test.npz"), 1 << 30).unwrap();
+        assert_eq!((words.count, &words.shape[..]), (100, &[75, 16, 40, 1][..]));
+        assert_eq!(words.label_names.len(), 52);
+        let Some(ArrayLabels::PerStep(labels)) = &words.labels else {
+            panic!("{:?}", words.labels);
+        };
+        // The first clip is `bbas2p`, "bin blue at s two please".
+        let mut spoken: Vec<&str> = labels[..75]
+            .iter()
+            .map(|&word| words.label_names[word as usize].as_str())
+            .collect();
+        spoken.dedup();
+        spoken.retain(|&word| word != "sil");
+        assert_eq!(spoken, ["bin", "blue", "at", "s", "two", "please"]);
+        let slots = Arrays::open(&dir.path().join("slots.val.npz"), 1 << 30).unwrap();
+        assert_eq!((slots.count, slots.label_names.len()), (100, 7));
+        assert!(slots.notes.is_empty(), "{:?}", slots.notes);
+    }
+
+    #[test]
+    fn emoji_become_pictures_with_captions() {
+        let Some(source) = shared_data("emoji") else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        convert::emoji(&source, dir.path()).unwrap();
+        let noto = Arrays::open(&dir.path().join("noto.npz"), 1 << 30).unwrap();
+        assert_eq!((noto.count, &noto.shape[..]), (3786, &[32, 32, 3][..]));
+        let lines = |name: &str| {
+            let text = fs::read_to_string(dir.path().join(name)).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines("captions.train.en.tsv")[0], "0\tkeycap: #");
+        assert_eq!(lines("captions.val.ko.tsv").len(), 187);
+        assert_eq!(lines("captions.test.en.tsv").len(), 176);
+    }
+
+    #[test]
+    fn polymusic_becomes_rolls_with_lengths() {
+        let Some(source) = shared_data("polymusic") else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let files = convert::polymusic(&source, dir.path()).unwrap();
+        assert_eq!(files.len(), 12);
+        let bach = Arrays::open(&dir.path().join("JSB_Chorales.val.npz"), 1 << 30).unwrap();
+        assert_eq!((bach.count, bach.features()), (76, 88));
+        assert_eq!(
+            bach.lengths.as_ref().unwrap().iter().max(),
+            Some(&bach.steps())
+        );
+    }
+}
