@@ -113,9 +113,19 @@ struct ModelFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Data")]
 struct DataFlags {
-    /// What a text is cut into.
-    #[arg(long, value_parser = one_of::<TokenKind>(TokenKind::NAMES))]
+    /// What a text is cut into: char, byte, word, or bpe:N, at most N pieces of words.
+    #[arg(long, value_name = "char|byte|word|bpe:N", value_parser = token_kind)]
     tokens: Option<TokenKind>,
+
+    /// Words that stand fewer times than N in the training part are `<unk>`.
+    #[arg(long, value_name = "N")]
+    min_count: Option<u64>,
+
+    /// Make all words lower case.
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    lowercase: Option<bool>,
 
     /// Scored while it learns: a fraction from the end of the data, a file, or none.
     #[arg(long, value_name = "PATH|FRACTION", allow_negative_numbers = true, value_hint = ValueHint::FilePath)]
@@ -124,6 +134,15 @@ struct DataFlags {
     /// Scored once at the end: a fraction from the end of the data, a file, or none.
     #[arg(long, value_name = "PATH|FRACTION", allow_negative_numbers = true, value_hint = ValueHint::FilePath)]
     test: Option<Portion>,
+}
+
+/// Clap shows only the error itself: the hint goes with it.
+fn token_kind(text: &str) -> Result<TokenKind, String> {
+    text.parse::<TokenKind>()
+        .map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
 }
 
 /// The training loop.
@@ -250,6 +269,8 @@ impl TrainArgs {
             validation: data_flags.validation.clone(),
             test: data_flags.test.clone(),
             tokens: data_flags.tokens,
+            min_count: data_flags.min_count,
+            lowercase: data_flags.lowercase,
             cell: model.cell,
             nonlinearity: model.nonlinearity,
             hidden_size: model.hidden_size,
@@ -318,6 +339,7 @@ fn default_of(key: &str) -> Option<String> {
             let value = if value.is_empty() { row.value } else { value };
             match row.when {
                 When::Always | When::Cell(_) => value.to_owned(),
+                When::Words => format!("{value} with word"),
                 When::Optimizer(optimizer) => format!("{value} with {optimizer}"),
             }
         })
@@ -370,7 +392,9 @@ mod tests {
         for (key, value) in [
             ("validation", "0.2"),
             ("test", "b.txt"),
-            ("tokens", "byte"),
+            ("tokens", "bpe:300"),
+            ("min_count", "2"),
+            ("lowercase", "false"),
             ("cell", "gru"),
             ("nonlinearity", "relu"),
             ("hidden_size", "3"),

@@ -30,7 +30,7 @@ struct Score {
     tokens: u64,
     /// Characters that they are.
     characters: u64,
-    /// Symbols that the model does not know, left out.
+    /// Symbols that the model does not know: words read as `<unk>`, characters left out.
     unknown: u64,
     loss_nats: f64,
     bits_per_token: f64,
@@ -40,15 +40,14 @@ struct Score {
 
 pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let mut loaded = LoadedModel::open(&args.model)?;
-    let vocabulary = loaded.vocabulary.clone();
     let mut reader = TokenReader::open(
         &args.data,
-        vocabulary.clone(),
+        loaded.vocabulary.clone(),
         Some(Box::new(std::io::stdin())),
     )?;
     let compute = context.compute();
     let mut progress = Progress::new(context);
-    let mut scorer = Scorer::new(&mut loaded.model, &vocabulary, &compute);
+    let mut scorer = Scorer::new(&mut loaded.model, &compute);
     let most = args.max_tokens.unwrap_or(u64::MAX);
     let total = match args.streams {
         1 => scorer.one_stream(&mut reader, most, &mut |total| progress.show(total))?,
@@ -61,7 +60,8 @@ pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<
         }
     };
     progress.finish();
-    tell_of_reading(&reader, context);
+    let replaced = loaded.vocabulary.unknown_id().is_some();
+    tell_of_reading(&reader, replaced, context);
     if let Some(streams) = total.fewer_streams(u64::from(args.streams)) {
         context.notice(&format!("the text is short: {streams} streams"));
     }
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<
     if context.json {
         context.out.json(&score)?;
     } else {
-        write!(context.out, "{}", table(&score))?;
+        write!(context.out, "{}", table(&score, replaced))?;
     }
     Ok(Exit::Done)
 }
@@ -116,11 +116,13 @@ fn score(args: &EvaluateArgs, total: &Total, unknown: u64) -> anyhow::Result<Sco
     })
 }
 
-fn table(score: &Score) -> Table {
+/// `replaced`: unknown symbols were not left out.
+fn table(score: &Score, replaced: bool) -> Table {
     let mut table = Table::new([Align::Left, Align::Left]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     let unknown = match score.unknown {
         0 => String::new(),
+        unknown if replaced => format!("  ({} of them `<unk>`)", thousands(unknown)),
         unknown => format!("  ({} left out: not in the vocabulary)", thousands(unknown)),
     };
     row("tokens", format!("{}{unknown}", thousands(score.tokens)));
@@ -132,7 +134,7 @@ fn table(score: &Score) -> Table {
     table
 }
 
-fn tell_of_reading(reader: &TokenReader<'_>, context: &Context) {
+fn tell_of_reading(reader: &TokenReader<'_>, replaced: bool, context: &Context) {
     let (notes, unknown) = (reader.notes(), reader.unknown());
     if notes.bom {
         context.notice("left out a byte order mark");
@@ -140,7 +142,12 @@ fn tell_of_reading(reader: &TokenReader<'_>, context: &Context) {
     if notes.crlf > 0 {
         context.notice(&format!("read {} CR LF as LF", thousands(notes.crlf)));
     }
-    if unknown > 0 {
+    if unknown > 0 && replaced {
+        context.notice(&format!(
+            "words that the model does not know, read as `<unk>`: {}",
+            thousands(unknown)
+        ));
+    } else if unknown > 0 {
         context.notice(&format!(
             "left out symbols that the model does not know: {}",
             thousands(unknown)

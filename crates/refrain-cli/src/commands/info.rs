@@ -148,10 +148,12 @@ fn vocabulary_title(vocabulary: &Vocabulary) -> String {
         (TokenKind::Char, 1) => "1 character".into(),
         (TokenKind::Char, count) => format!("{} characters", thousands(count as u64)),
         (TokenKind::Byte, count) => format!("the {count} bytes"),
+        (TokenKind::Word, count) => format!("{} words", thousands(count as u64)),
+        (TokenKind::Bpe(_), count) => format!("{} pieces of words", thousands(count as u64)),
     }
 }
 
-/// The characters, those that cannot be seen written out, in at most `most` lines.
+/// The tokens but bytes, those that cannot be seen written out, in at most `most` lines.
 fn vocabulary_lines(vocabulary: &Vocabulary, most: usize) -> Vec<String> {
     if vocabulary.kind() == TokenKind::Byte {
         return Vec::new();

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &SampleArgs, context: &mut Context) -> anyhow::Result<Ex
         context.notice(&format!("seed {seed}; the same again with `--seed {seed}`"));
     }
     if let Some(stop) = &args.stop
+        && vocabulary.unknown_id().is_none()
         && vocabulary.encode(stop).unknown > 0
     {
         context.notice("`--stop` has symbols that the model does not know: it never comes");
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &SampleArgs, context: &mut Context) -> anyhow::Result<Ex
         show.begin(number, &mut context.out)?;
         generator.start(&prompt.ids);
         let mut rng = keyed_rng(seed, Purpose::Sample, number);
-        let mut drawing = Drawing::new(&vocabulary, args.stop.as_deref());
+        let mut drawing = Drawing::new(&vocabulary, args.stop.as_deref(), &prompt.ids);
         for step in 0..args.length {
             let best = match args.explain {
                 true => Sampler::best(generator.scores(), BEST)?,
@@ -90,7 +91,7 @@ struct Prompt {
     text: String,
     /// Whether it is a line break that nobody asked for.
     hidden: bool,
-    /// Symbols that were left out.
+    /// Symbols that the model does not know: left out, or words read as `<unk>`.
     unknown: u64,
 }
 
@@ -102,14 +103,18 @@ impl Prompt {
         default: impl FnOnce() -> Vec<u32>,
     ) -> anyhow::Result<Self> {
         let given = args.prompt.as_deref().unwrap_or_default();
-        let encoded = match args.on_unknown {
-            OnUnknown::Error => refrain::data::Encoded {
-                ids: vocabulary.try_encode(given)?,
-                unknown: 0,
-            },
-            OnUnknown::Skip => vocabulary.encode(given),
-        };
-        if encoded.unknown > 0 {
+        let mut encoded = vocabulary.encode(given);
+        match (args.on_unknown, vocabulary.unknown_id()) {
+            (OnUnknown::Error, None) => encoded.ids = vocabulary.try_encode(given)?,
+            (OnUnknown::Error, Some(_)) => {}
+            (OnUnknown::Skip, unknown) => encoded.ids.retain(|&id| Some(id) != unknown),
+        }
+        if encoded.unknown > 0 && matches!(args.on_unknown, OnUnknown::Error) {
+            context.notice(&format!(
+                "read {} of the prompt that the model does not know as `<unk>`",
+                counted(encoded.unknown, "word")
+            ));
+        } else if encoded.unknown > 0 {
             context.notice(&format!(
                 "left out {} of the prompt that the model does not know",
                 counted(encoded.unknown, "symbol")
@@ -160,7 +165,10 @@ struct End {
 struct Drawing {
     decoder: refrain::data::Decoder,
     stop: StopText,
-    stop_tokens: usize,
+    /// Where each token begins in the decoded text, in bytes, and how many of them are decoded and shown.
+    starts: Vec<usize>,
+    decoded_bytes: usize,
+    shown_bytes: usize,
     decoded: String,
     /// What the last step added to the text.
     text: String,
@@ -168,12 +176,13 @@ struct Drawing {
 }
 
 impl Drawing {
-    fn new(vocabulary: &Vocabulary, stop: Option<&str>) -> Self {
-        let stop = stop.unwrap_or_default();
+    fn new(vocabulary: &Vocabulary, stop: Option<&str>, prompt: &[u32]) -> Self {
         Self {
-            decoder: vocabulary.decoder(),
-            stop: StopText::new(stop),
-            stop_tokens: vocabulary.encode(stop).ids.len(),
+            decoder: vocabulary.decoder_after(prompt),
+            stop: StopText::new(stop.unwrap_or_default()),
+            starts: Vec::new(),
+            decoded_bytes: 0,
+            shown_bytes: 0,
             decoded: String::new(),
             text: String::new(),
             stopped: false,
@@ -183,8 +192,11 @@ impl Drawing {
     fn push(&mut self, draw: Draw) {
         self.decoded.clear();
         self.text.clear();
+        self.starts.push(self.decoded_bytes);
         self.decoder.push(draw.id, &mut self.decoded);
         self.stopped = self.stop.push(&self.decoded, &mut self.text);
+        self.decoded_bytes += self.decoded.len();
+        self.shown_bytes += self.text.len();
     }
 
     fn finish(mut self) -> End {
@@ -198,9 +210,12 @@ impl Drawing {
                 self.stop.finish(&mut self.text);
             }
         }
+        // The shown text ends where the stop text begins.
+        let end = self.shown_bytes + self.text.len();
+        let is_cut = |&&start: &&usize| self.stopped && start >= end;
         End {
+            cut: self.starts.iter().rev().take_while(is_cut).count(),
             text: self.text,
-            cut: if self.stopped { self.stop_tokens } else { 0 },
             stopped: self.stopped,
         }
     }

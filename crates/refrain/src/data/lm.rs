@@ -8,10 +8,10 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::Vocabulary;
 use super::source::hex;
 use super::symbols::{Block, TextNotes};
 use super::text::{Text, TextOptions, TextSource, encode_block};
+use super::{TokenKind, Vocabulary, WordCounts, WordOptions};
 use crate::{Error, Result};
 
 /// The fewest tokens of a part: one to read and one to predict.
@@ -171,7 +171,8 @@ pub struct LmData {
     pub test: Vec<u32>,
     /// The symbols of the training part alone.
     pub vocabulary: Vocabulary,
-    /// Symbols of the validation part that are not in the vocabulary; they are left out.
+    /// Symbols of the validation part that are not in the vocabulary: words are
+    /// [`UNKNOWN`](super::vocabulary::UNKNOWN) there, characters are left out.
     pub validation_unknown: u64,
     /// The same of the test part.
     pub test_unknown: u64,
@@ -187,14 +188,29 @@ impl LmData {
     /// Splits a text; parts that are files are read as [`Text::open`] does, up to `max_bytes` each.
     ///
     /// Of `n` symbols the training part ends at `⌊n (1 - validation - test)⌋` and the validation part at
-    /// `⌊n (1 - test)⌋`. A fraction that would come to fewer than two symbols is none, and the training
-    /// part gets them; a note says so.
+    /// `⌊n (1 - test)⌋`; where a token may have several symbols, at the last white space before that. A
+    /// fraction that would come to fewer than two symbols is none, and the training part gets them; a
+    /// note says so. Words are taken as [`WordOptions`] has them by default.
     ///
     /// # Errors
     ///
     /// [`Error::Setting`] where fractions do not fit, [`Error::Unusable`] where the text or a part that is
     /// a file is too short, and what [`Text::open`] may say of such a file.
     pub fn new(text: Text, split: &Split, max_bytes: u64) -> Result<Self> {
+        Self::with_words(text, split, WordOptions::default(), max_bytes)
+    }
+
+    /// As [`new`](Self::new), with words counted in another way; other tokens do not mind.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_words(
+        text: Text,
+        split: &Split,
+        words: WordOptions,
+        max_bytes: u64,
+    ) -> Result<Self> {
         split.validation.check("validation")?;
         split.test.check("test")?;
         if text.symbols() < MIN_TOKENS {
@@ -204,18 +220,31 @@ impl LmData {
             });
         }
         let cuts = Cuts::new(text.symbols(), split)?;
-        let vocabulary = vocabulary_of(&text, cuts.train_end)?;
+        let vocabulary = vocabulary_of(&text, cuts.train_end, words)?;
         let mut notes = LmNotes {
             text: text.notes(),
             no_validation: cuts.no_validation,
             no_test: cuts.no_test,
         };
         let encode = |start, end| {
-            let mut ids = Vec::with_capacity((end - start) as usize);
-            let unknown = encode_block(&vocabulary, text.part(start, end), &mut ids);
+            let part = text.part(text.place(start), text.place(end));
+            let mut ids = Vec::new();
+            if !text.tokens().spans_symbols() {
+                ids.reserve_exact((end - start) as usize);
+            }
+            let unknown = encode_block(&vocabulary, part, &mut ids);
             (ids, unknown)
         };
         let (train, _) = encode(0, cuts.train_end);
+        if (train.len() as u64) < MIN_TOKENS {
+            return Err(Error::Unusable {
+                problem: format!(
+                    "the training part has {} only",
+                    counted(train.len(), "token")
+                ),
+                hint: "give a longer text, or `--tokens char`".into(),
+            });
+        }
         let (mut validation, mut validation_unknown) = encode(cuts.train_end, cuts.validation_end);
         let (mut test, mut test_unknown) = encode(cuts.validation_end, text.symbols());
         notes.no_validation |=
@@ -240,7 +269,7 @@ impl LmData {
             };
             let options = TextOptions::new(vocabulary.kind()).max_bytes(max_bytes);
             let part = Text::open_with(&[path], options)?;
-            *unknown = encode_block(&vocabulary, part.part(0, part.symbols()), ids);
+            *unknown = encode_block(&vocabulary, part.part(0, part.as_bytes().len()), ids);
             if (ids.len() as u64) < MIN_TOKENS {
                 return Err(too_few_known(name, &part, ids.len()));
             }
@@ -318,10 +347,18 @@ fn no_training_part(symbols: u64, validation: f64, test: f64) -> Error {
     }
 }
 
-fn vocabulary_of(text: &Text, train_end: u64) -> Result<Vocabulary> {
-    match text.part(0, train_end) {
-        Block::Chars(train) => Vocabulary::from_text(train),
-        Block::Bytes(_) => Ok(Vocabulary::bytes()),
+fn vocabulary_of(text: &Text, train_end: u64, words: WordOptions) -> Result<Vocabulary> {
+    let Block::Chars(train) = text.part(0, text.place(train_end)) else {
+        return Ok(Vocabulary::bytes());
+    };
+    match text.tokens() {
+        TokenKind::Word => {
+            let mut counts = WordCounts::new(words).with_line_breaks();
+            counts.add_text(train);
+            Ok(counts.finish()?.0)
+        }
+        TokenKind::Bpe(size) => Vocabulary::from_text_bpe(train, size),
+        TokenKind::Char | TokenKind::Byte => Vocabulary::from_text(train),
     }
 }
 
@@ -337,19 +374,24 @@ fn clear_if_short(ids: &mut Vec<u32>, asked_for: bool) -> bool {
 fn too_few_known(name: &str, part: &Text, known: usize) -> Error {
     let symbols = count(part.symbols());
     let files = names(part.sources());
+    let problem = if part.tokens().spans_symbols() {
+        format!("the {name} part, {files}, has {}", counted(known, "token"))
+    } else {
+        format!("the {name} part, {files}, has {symbols}, {known} of them in the training part")
+    };
     Error::Unusable {
-        problem: format!(
-            "the {name} part, {files}, has {symbols}, {known} of them in the training part"
-        ),
+        problem,
         hint: format!("`--{name}` needs a text of the same kind as the training part"),
     }
 }
 
 fn count(symbols: u64) -> String {
-    format!(
-        "{symbols} {}",
-        if symbols == 1 { "symbol" } else { "symbols" }
-    )
+    counted(symbols as usize, "symbol")
+}
+
+/// `1 symbol`, `3 symbols`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn names(sources: &[TextSource]) -> String {
@@ -377,7 +419,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::TokenKind;
     use crate::data::text::DEFAULT_MAX_BYTES;
 
     fn split(validation: f64, test: f64) -> Split {

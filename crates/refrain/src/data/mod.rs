@@ -8,5 +8,5 @@ pub mod text;
 pub mod vocabulary;
 
 pub use lm::{LmData, LmNotes, Portion, Split};
-pub use text::{Text, TextOptions, TokenReader};
-pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary};
+pub use text::{Text, TextOptions, TokenBlock, TokenReader};
+pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary, WordCounts, WordOptions};

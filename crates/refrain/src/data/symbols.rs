@@ -50,8 +50,8 @@ impl<'a> Block<'a> {
 
 /// Reads one file as symbols.
 ///
-/// For char tokens the file is UTF-8; a byte order mark at its start is left out and CR LF becomes
-/// LF. For byte tokens every byte comes as it is.
+/// The file is UTF-8; a byte order mark at its start is left out and CR LF becomes LF. For byte
+/// tokens it may be any file, and every byte comes as it is.
 ///
 /// # Examples
 ///
@@ -107,8 +107,8 @@ impl<R: BufRead> SymbolReader<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where reading fails; for char tokens [`Error::Data`] with line and column where
-    /// the file is not UTF-8 text.
+    /// [`Error::Io`] where reading fails; but for byte tokens [`Error::Data`] with line and column
+    /// where the file is not UTF-8 text.
     pub fn advance(&mut self) -> Result<bool> {
         self.bytes.clear();
         self.text.clear();
@@ -117,9 +117,10 @@ impl<R: BufRead> SymbolReader<R> {
             if self.raw.len() < START_BYTES && !self.started && !self.ended {
                 continue;
             }
-            match self.kind {
-                TokenKind::Byte => std::mem::swap(&mut self.bytes, &mut self.raw),
-                TokenKind::Char => self.decode()?,
+            if self.kind.is_text() {
+                self.decode()?;
+            } else {
+                std::mem::swap(&mut self.bytes, &mut self.raw);
             }
             self.started = true;
             if !self.bytes.is_empty() || !self.text.is_empty() {
@@ -132,9 +133,10 @@ impl<R: BufRead> SymbolReader<R> {
     /// The block that [`advance`](Self::advance) came to; empty before the first and after the last.
     #[must_use]
     pub fn block(&self) -> Block<'_> {
-        match self.kind {
-            TokenKind::Char => Block::Chars(&self.text),
-            TokenKind::Byte => Block::Bytes(&self.bytes),
+        if self.kind.is_text() {
+            Block::Chars(&self.text)
+        } else {
+            Block::Bytes(&self.bytes)
         }
     }
 

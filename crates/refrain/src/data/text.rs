@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::source::{self, hex, io_error};
 use super::symbols::{Block, SymbolReader, TextNotes as Notes};
+use super::vocabulary::{cut_before, piece_end};
 use super::{TokenKind, Vocabulary};
 use crate::{Error, Result};
 
@@ -114,10 +115,10 @@ impl<'a> TextStream<'a> {
     }
 
     fn block(&self) -> Block<'_> {
-        match (&self.current, self.tokens) {
-            (Some(reader), _) => reader.block(),
-            (None, TokenKind::Char) => Block::Chars(""),
-            (None, TokenKind::Byte) => Block::Bytes(&[]),
+        match &self.current {
+            Some(reader) => reader.block(),
+            None if self.tokens.is_text() => Block::Chars(""),
+            None => Block::Bytes(&[]),
         }
     }
 
@@ -167,6 +168,7 @@ enum Content {
 /// A whole text in memory, out of one or several files.
 #[derive(Clone, Debug)]
 pub struct Text {
+    tokens: TokenKind,
     content: Content,
     symbols: u64,
     sha256: String,
@@ -179,8 +181,8 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where a file cannot be read, [`Error::Data`] where one is not UTF-8 (char tokens),
-    /// [`Error::Unusable`] where a file is empty or all are larger than [`DEFAULT_MAX_BYTES`].
+    /// [`Error::Io`] where a file cannot be read, [`Error::Data`] where one is not UTF-8 (but for byte
+    /// tokens), [`Error::Unusable`] where a file is empty or all are larger than [`DEFAULT_MAX_BYTES`].
     pub fn open(paths: &[impl AsRef<Path>], tokens: TokenKind) -> Result<Self> {
         Self::open_with(paths, TextOptions::new(tokens))
     }
@@ -204,34 +206,42 @@ impl Text {
                 hint: "give a text of two symbols or more".into(),
             });
         }
-        let content = match tokens {
-            TokenKind::Byte => Content::Bytes(content),
-            // Blocks of char tokens are whole characters, so nothing is lost here.
-            TokenKind::Char => Content::Chars(into_text(content)),
+        let content = if tokens.is_text() {
+            // Blocks of a text are whole characters, so nothing is lost here.
+            Content::Chars(into_text(content))
+        } else {
+            Content::Bytes(content)
         };
-        Ok(Self::new(content, stream.sources, stream.notes))
+        Ok(Self::new(tokens, content, stream.sources, stream.notes))
     }
 
     /// A text that is in memory already; `name` stands for its path.
     #[must_use]
     pub fn from_content(name: &str, text: &str, tokens: TokenKind) -> Self {
-        let content = match tokens {
-            TokenKind::Char => Content::Chars(text.to_owned()),
-            TokenKind::Byte => Content::Bytes(text.as_bytes().to_owned()),
+        let content = if tokens.is_text() {
+            Content::Chars(text.to_owned())
+        } else {
+            Content::Bytes(text.as_bytes().to_owned())
         };
         let source = TextSource {
             path: name.into(),
             bytes: text.len() as u64,
         };
-        Self::new(content, vec![source], TextNotes::default())
+        Self::new(tokens, content, vec![source], TextNotes::default())
     }
 
-    fn new(content: Content, sources: Vec<TextSource>, notes: TextNotes) -> Self {
+    fn new(
+        tokens: TokenKind,
+        content: Content,
+        sources: Vec<TextSource>,
+        notes: TextNotes,
+    ) -> Self {
         let (bytes, symbols) = match &content {
             Content::Chars(text) => (text.as_bytes(), text.chars().count()),
             Content::Bytes(bytes) => (&bytes[..], bytes.len()),
         };
         Self {
+            tokens,
             symbols: symbols as u64,
             sha256: hex(&Sha256::digest(bytes)).replace(' ', "").to_lowercase(),
             content,
@@ -240,13 +250,10 @@ impl Text {
         }
     }
 
-    /// What its symbols are.
+    /// What it is to be cut into.
     #[must_use]
     pub fn tokens(&self) -> TokenKind {
-        match self.content {
-            Content::Chars(_) => TokenKind::Char,
-            Content::Bytes(_) => TokenKind::Byte,
-        }
+        self.tokens
     }
 
     /// Its bytes, after a byte order mark and CR LF were dealt with.
@@ -291,25 +298,29 @@ impl Text {
         self.notes
     }
 
-    /// The part from one symbol to another.
+    /// The place in bytes where a part may end: after so many symbols, or, where a token may have several, at the last white
+    /// space before that.
+    pub(super) fn place(&self, symbols: u64) -> usize {
+        let Content::Chars(text) = &self.content else {
+            return symbols as usize;
+        };
+        match nth_char(text, symbols) {
+            at if self.tokens.spans_symbols() && (1..text.len()).contains(&at) => {
+                cut_before(text, at)
+            }
+            at => at,
+        }
+    }
+
+    /// The part between two places.
     ///
     /// # Panics
     ///
-    /// Where `start` is beyond `end` or `end` beyond [`symbols`](Self::symbols).
-    #[must_use]
-    pub(super) fn part(&self, start: u64, end: u64) -> Block<'_> {
-        assert!(
-            start <= end && end <= self.symbols,
-            "part {start}..{end} of {}",
-            self.symbols
-        );
+    /// Where `start` is beyond `end` or `end` beyond the text.
+    pub(super) fn part(&self, start: usize, end: usize) -> Block<'_> {
         match &self.content {
-            Content::Bytes(bytes) => Block::Bytes(&bytes[start as usize..end as usize]),
-            Content::Chars(text) => {
-                let start_byte = nth_char(text, start);
-                let rest = &text[start_byte..];
-                Block::Chars(&rest[..nth_char(rest, end - start)])
-            }
+            Content::Bytes(bytes) => Block::Bytes(&bytes[start..end]),
+            Content::Chars(text) => Block::Chars(&text[start..end]),
         }
     }
 }
@@ -351,12 +362,24 @@ pub(super) fn encode_block(vocabulary: &Vocabulary, block: Block<'_>, ids: &mut 
     }
 }
 
-/// Reads files as blocks of ids, in constant memory, whatever their size.
+/// A piece of a text as tokens, never empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenBlock {
+    /// The ids.
+    pub ids: Vec<u32>,
+    /// For each id, how many characters of the text it stands for ([`Vocabulary::each_token`]).
+    pub characters: Vec<u32>,
+}
+
+/// Reads files as blocks of tokens, in constant memory, whatever their size.
 ///
-/// Symbols outside the vocabulary are left out and counted. After an error it ends.
+/// The tokens are those of the whole text. Symbols outside the vocabulary are counted; words become
+/// [`UNKNOWN`](super::vocabulary::UNKNOWN), characters are left out. After an error it ends.
 pub struct TokenReader<'a> {
     stream: TextStream<'a>,
     vocabulary: Vocabulary,
+    /// Read and not yet cut into tokens, where a token may have several symbols.
+    waiting: String,
     unknown: u64,
     ended: bool,
 }
@@ -380,12 +403,13 @@ impl<'a> TokenReader<'a> {
         Ok(Self {
             stream: TextStream::new(source::expand(paths)?, options),
             vocabulary,
+            waiting: String::new(),
             unknown: 0,
             ended: false,
         })
     }
 
-    /// How many symbols outside the vocabulary were left out so far.
+    /// How many symbols outside the vocabulary there were so far.
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown
@@ -396,30 +420,68 @@ impl<'a> TokenReader<'a> {
     pub fn notes(&self) -> TextNotes {
         self.stream.notes
     }
+
+    /// The next block, which may be empty; `None` at the end.
+    fn advance(&mut self) -> Result<Option<TokenBlock>> {
+        loop {
+            if let Some(end) = piece_end(&self.waiting, self.ended).filter(|&end| end > 0) {
+                let (block, unknown) = tokens(&self.vocabulary, Block::Chars(&self.waiting[..end]));
+                self.waiting.drain(..end);
+                self.unknown += unknown;
+                return Ok(Some(block));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            self.ended = !self.stream.advance()?;
+            match self.stream.block() {
+                Block::Chars(text) if self.vocabulary.kind().spans_symbols() => {
+                    self.waiting.push_str(text);
+                }
+                block => {
+                    let (block, unknown) = tokens(&self.vocabulary, block);
+                    self.unknown += unknown;
+                    return Ok(Some(block));
+                }
+            }
+        }
+    }
 }
 
 impl Iterator for TokenReader<'_> {
-    type Item = Result<Vec<u32>>;
+    type Item = Result<TokenBlock>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.ended {
-            match self.stream.advance() {
-                Ok(true) => {
-                    let mut ids = Vec::new();
-                    self.unknown += encode_block(&self.vocabulary, self.stream.block(), &mut ids);
-                    if !ids.is_empty() {
-                        return Some(Ok(ids));
-                    }
-                }
-                Ok(false) => self.ended = true,
+        loop {
+            match self.advance() {
+                Ok(Some(block)) if block.ids.is_empty() => {}
+                Ok(block) => return block.map(Ok),
                 Err(error) => {
                     self.ended = true;
+                    self.waiting.clear();
                     return Some(Err(error));
                 }
             }
         }
-        None
     }
+}
+
+/// The tokens of a block, and how many symbols were unknown.
+fn tokens(vocabulary: &Vocabulary, block: Block<'_>) -> (TokenBlock, u64) {
+    let mut tokens = TokenBlock::default();
+    let unknown = match block {
+        Block::Chars(text) => vocabulary.each_token(text, |id, characters| {
+            tokens.ids.push(id);
+            tokens.characters.push(characters);
+        }),
+        Block::Bytes(bytes) => {
+            vocabulary.encode_bytes_into(bytes, &mut tokens.ids);
+            let characters = |id: &u32| vocabulary.characters(&[*id]) as u32;
+            tokens.characters.extend(tokens.ids.iter().map(characters));
+            0
+        }
+    };
+    (tokens, unknown)
 }
 
 #[cfg(test)]
@@ -427,6 +489,7 @@ mod tests {
     use std::fs;
 
     use super::super::source::tests::gzip;
+    use super::super::{WordCounts, WordOptions};
     use super::*;
 
     /// Of "abc", from the standard's examples.
@@ -508,11 +571,18 @@ mod tests {
     #[test]
     fn parts_are_cut_at_characters() {
         let text = Text::from_content("x", "aé한b", TokenKind::Char);
-        assert_eq!(text.part(1, 3), Block::Chars("é한"));
-        assert_eq!(text.part(0, 4), Block::Chars("aé한b"));
-        assert_eq!(text.part(4, 4), Block::Chars(""));
+        let part = |start, end| text.part(text.place(start), text.place(end));
+        assert_eq!(part(1, 3), Block::Chars("é한"));
+        assert_eq!(part(0, 4), Block::Chars("aé한b"));
+        assert_eq!(part(4, 4), Block::Chars(""));
         let text = Text::from_content("x", "abc", TokenKind::Byte);
-        assert_eq!(text.part(1, 3), Block::Bytes(b"bc"));
+        assert_eq!(text.part(text.place(1), text.place(3)), Block::Bytes(b"bc"));
+        // Words stay whole.
+        for tokens in [TokenKind::Word, TokenKind::Bpe(300)] {
+            let text = Text::from_content("x", "one two three", tokens);
+            let places = [0, 2, 5, 12, 13].map(|symbols| text.place(symbols));
+            assert_eq!(places, [0, 2, 3, 7, 13]);
+        }
     }
 
     #[test]
@@ -535,22 +605,34 @@ mod tests {
         for name in ["1.txt", "2.txt"] {
             fs::write(dir.path().join(name), &content).unwrap();
         }
+        let mut words = WordCounts::new(WordOptions::default()).with_line_breaks();
+        words.add_text("añb한\n");
         for vocabulary in [
             Vocabulary::from_text("abcñ\n").unwrap(),
             Vocabulary::bytes(),
+            words.finish().unwrap().0,
+            Vocabulary::from_text_bpe(&content[..10_000], 300).unwrap(),
         ] {
             let text = Text::open(&[dir.path()], vocabulary.kind()).unwrap();
             let mut expected = Vec::new();
-            let unknown = encode_block(&vocabulary, text.part(0, text.symbols()), &mut expected);
+            let whole = text.part(0, text.as_bytes().len());
+            let unknown = encode_block(&vocabulary, whole, &mut expected);
+            let kind = vocabulary.kind();
             let mut reader = TokenReader::open(&[dir.path()], vocabulary, None).unwrap();
-            let mut ids = Vec::new();
+            let (mut ids, mut characters) = (Vec::new(), 0);
             for block in &mut reader {
                 let block = block.unwrap();
-                assert!(!block.is_empty() && block.len() <= 1 << 17);
-                ids.extend(block);
+                assert!(!block.ids.is_empty() && block.ids.len() <= 1 << 17);
+                assert_eq!(block.ids.len(), block.characters.len());
+                ids.extend(block.ids);
+                characters += block.characters.iter().map(|&n| u64::from(n)).sum::<u64>();
             }
-            assert_eq!((ids, reader.unknown()), (expected, unknown));
+            assert!(ids == expected, "{kind}");
+            assert_eq!(reader.unknown(), unknown, "{kind}");
             assert_eq!(reader.notes(), text.notes());
+            let left_out = if kind == TokenKind::Char { unknown } else { 0 };
+            let whole = String::from_utf8_lossy(text.as_bytes()).chars().count() as u64;
+            assert_eq!(characters + left_out, whole, "{kind}");
         }
     }
 

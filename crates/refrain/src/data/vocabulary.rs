@@ -1,32 +1,33 @@
 //! Vocabularies: which symbols there are, and the number of each.
 
+mod bpe;
+mod chars;
+mod decoder;
+mod kind;
+mod pieces;
+mod words;
+
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::names::named;
 use crate::{Error, Result};
 
-/// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenKind {
-    /// A Unicode scalar value.
-    Char,
-    /// A byte.
-    Byte,
-}
-
-named!(TokenKind, "tokens", { Char => "char", Byte => "byte" });
+use bpe::BpeTable;
+use chars::{CharTable, unknown_symbol};
+pub use decoder::Decoder;
+pub use kind::TokenKind;
+pub(super) use pieces::{cut_before, piece_end};
+pub use words::{UNKNOWN, WordCounts, WordOptions};
+use words::{UNKNOWN_ID, WordTable};
 
 /// A text turned into ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
-    /// The id of each known symbol, in order.
+    /// The id of each token, in order.
     pub ids: Vec<u32>,
-    /// How many symbols are outside the vocabulary; they are left out of `ids`.
+    /// How many symbols are outside the vocabulary: words are [`UNKNOWN`] in `ids`, characters are left out.
     pub unknown: u64,
 }
 
@@ -53,6 +54,8 @@ pub struct Vocabulary {
 enum Table {
     Char(Arc<CharTable>),
     Byte,
+    Word(Arc<WordTable>),
+    Bpe(Arc<BpeTable>),
 }
 
 /// Every byte, so that a token's bytes can be lent as a slice.
@@ -65,60 +68,6 @@ static BYTES: [u8; 256] = {
     }
     bytes
 };
-
-/// Code points in a page of [`CharTable`].
-const PAGE: usize = 256;
-/// Pages that cover all code points.
-const PAGES: usize = (char::MAX as usize + 1) / PAGE;
-const ABSENT: u32 = u32::MAX;
-
-/// Ids by code point in two steps: the page, then the place in the page. Page 0 is the empty one.
-#[derive(PartialEq, Eq)]
-struct CharTable {
-    chars: Vec<char>,
-    utf8: Vec<[u8; 4]>,
-    page_of: Vec<u16>,
-    pages: Vec<[u32; PAGE]>,
-}
-
-impl CharTable {
-    fn new() -> Self {
-        Self {
-            chars: Vec::new(),
-            utf8: Vec::new(),
-            page_of: vec![0; PAGES],
-            pages: vec![[ABSENT; PAGE]],
-        }
-    }
-
-    /// Adds a symbol; `false` where it was there before.
-    fn insert(&mut self, symbol: char) -> bool {
-        let code = symbol as usize;
-        let page = &mut self.page_of[code / PAGE];
-        if *page == 0 {
-            *page = self.pages.len() as u16; // at most PAGES = 4352
-            self.pages.push([ABSENT; PAGE]);
-        }
-        let slot = &mut self.pages[usize::from(*page)][code % PAGE];
-        if *slot != ABSENT {
-            return false;
-        }
-        *slot = self.chars.len() as u32; // at most 1,112,064 scalar values
-        self.chars.push(symbol);
-        let mut bytes = [0; 4];
-        symbol.encode_utf8(&mut bytes);
-        self.utf8.push(bytes);
-        true
-    }
-
-    #[inline]
-    fn id(&self, symbol: char) -> Option<u32> {
-        let code = symbol as usize;
-        let page = usize::from(self.page_of[code / PAGE]);
-        let id = self.pages[page][code % PAGE];
-        (id != ABSENT).then_some(id)
-    }
-}
 
 impl Vocabulary {
     /// The 256 bytes.
@@ -163,12 +112,34 @@ impl Vocabulary {
         Self::from_chars(chars)
     }
 
-    /// What its tokens are.
+    /// At most `size` pieces of words, learnt from a text by byte-pair encoding; the 256 bytes are always among them, so that
+    /// no text has an unknown symbol.
+    ///
+    /// Of a text longer than 256 MiB the beginning is learnt from. The same text gives the same tokens on every machine.
+    ///
+    /// # Errors
+    ///
+    /// None that a text could cause.
+    ///
+    /// # References
+    ///
+    /// Sennrich, Haddow and Birch, Neural machine translation of rare words with subword units, 2016; over bytes, with the
+    /// words of GPT-2: Radford et al., Language models are unsupervised multitask learners, 2019.
+    pub fn from_text_bpe(text: &str, size: u32) -> Result<Self> {
+        let table = BpeTable::train(text, size)?;
+        Ok(Self {
+            table: Table::Bpe(Arc::new(table)),
+        })
+    }
+
+    /// What its tokens are; the number of [`TokenKind::Bpe`] is how many there are.
     #[must_use]
     pub fn kind(&self) -> TokenKind {
-        match self.table {
+        match &self.table {
             Table::Char(_) => TokenKind::Char,
             Table::Byte => TokenKind::Byte,
+            Table::Word(_) => TokenKind::Word,
+            Table::Bpe(table) => TokenKind::Bpe(table.len() as u32), // at most 65,536
         }
     }
 
@@ -178,6 +149,8 @@ impl Vocabulary {
         match &self.table {
             Table::Char(table) => table.chars.len(),
             Table::Byte => 256,
+            Table::Word(table) => table.len(),
+            Table::Bpe(table) => table.len(),
         }
     }
 
@@ -187,16 +160,38 @@ impl Vocabulary {
         self.len() == 0
     }
 
-    /// The id of a character. In a byte vocabulary only an ASCII character is one token.
+    /// The token that is just this character. Of bytes only an ASCII character is one token.
     #[must_use]
     pub fn id(&self, symbol: char) -> Option<u32> {
+        let mut buffer = [0; 4];
         match &self.table {
             Table::Char(table) => table.id(symbol),
             Table::Byte => symbol.is_ascii().then_some(symbol as u32),
+            Table::Word(table) => table.id(symbol.encode_utf8(&mut buffer)),
+            Table::Bpe(table) => table.id(symbol.encode_utf8(&mut buffer).as_bytes()),
         }
     }
 
-    /// The ids of a text; symbols outside the vocabulary are left out and counted.
+    /// The id of a word that is cut out already, as it stands; [`unknown_id`](Self::unknown_id) of one outside the vocabulary.
+    ///
+    /// # Panics
+    ///
+    /// Where this is not a vocabulary of words.
+    #[must_use]
+    pub fn word_id(&self, word: &str) -> u32 {
+        match &self.table {
+            Table::Word(table) => table.id(word).unwrap_or(UNKNOWN_ID),
+            _ => panic!("`word_id` of a vocabulary of `{}`", self.kind()),
+        }
+    }
+
+    /// The token that stands for every symbol outside the vocabulary; only words have one.
+    #[must_use]
+    pub fn unknown_id(&self) -> Option<u32> {
+        matches!(self.table, Table::Word(_)).then_some(UNKNOWN_ID)
+    }
+
+    /// The ids of a text. Symbols outside the vocabulary are counted; words become [`UNKNOWN`], characters are left out.
     #[must_use]
     pub fn encode(&self, text: &str) -> Encoded {
         let mut encoded = Encoded::default();
@@ -204,20 +199,32 @@ impl Vocabulary {
         encoded
     }
 
-    /// Appends the ids of a text and returns how many symbols were unknown and left out.
+    /// Appends the ids of a text and returns how many symbols were unknown.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> u64 {
-        let Table::Char(table) = &self.table else {
-            self.encode_bytes_into(text.as_bytes(), ids);
-            return 0;
-        };
-        let mut unknown = 0;
-        for symbol in text.chars() {
-            match table.id(symbol) {
-                Some(id) => ids.push(id),
-                None => unknown += 1,
+        self.each_token(text, |id, _| ids.push(id))
+    }
+
+    /// Gives the tokens of a text one after the other: the id, and how many characters of the text it stands for (of bytes and
+    /// pieces of words: how many begin in it; of words: with the white space before it). Returns how many symbols were unknown.
+    pub fn each_token(&self, text: &str, mut take: impl FnMut(u32, u32)) -> u64 {
+        match &self.table {
+            Table::Char(table) => {
+                let mut unknown = 0;
+                for symbol in text.chars() {
+                    match table.id(symbol) {
+                        Some(id) => take(id, 1),
+                        None => unknown += 1,
+                    }
+                }
+                return unknown;
             }
+            Table::Byte => text
+                .bytes()
+                .for_each(|byte| take(byte.into(), begins_character(byte).into())),
+            Table::Word(table) => return table.each(text, take),
+            Table::Bpe(table) => table.each(text, |id| take(id, table.characters(id))),
         }
-        unknown
+        0
     }
 
     /// Appends the ids of raw bytes.
@@ -234,28 +241,22 @@ impl Vocabulary {
         ids.extend(bytes.iter().map(|&byte| u32::from(byte)));
     }
 
-    /// The ids of a text, all of whose symbols must be known.
+    /// The ids of a text, all of whose symbols must be known; words outside the vocabulary are [`UNKNOWN`].
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSymbol`] at the first symbol outside the vocabulary.
+    /// [`Error::UnknownSymbol`] at the first character outside the vocabulary.
     pub fn try_encode(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len());
-        let Table::Char(table) = &self.table else {
-            self.encode_bytes_into(text.as_bytes(), &mut ids);
-            return Ok(ids);
-        };
-        for symbol in text.chars() {
-            let Some(id) = table.id(symbol) else {
-                return Err(unknown_symbol(table, symbol));
-            };
-            ids.push(id);
+        if let Table::Char(table) = &self.table
+            && let Some(symbol) = text.chars().find(|&symbol| table.id(symbol).is_none())
+        {
+            return Err(unknown_symbol(table, symbol));
         }
-        Ok(ids)
+        Ok(self.encode(text).ids)
     }
 
     /// A token in a form for the eye: `␣` for the space, `\n` and the like for what cannot be seen,
-    /// `\xE9` for bytes beyond ASCII.
+    /// `\xE9` for bytes beyond ASCII that are no character of their own.
     ///
     /// # Panics
     ///
@@ -263,33 +264,34 @@ impl Vocabulary {
     #[must_use]
     pub fn token_text(&self, id: u32) -> String {
         match &self.table {
-            Table::Char(table) => visible(table.chars[id as usize]),
-            Table::Byte => {
-                let byte = BYTES[id as usize];
-                if byte.is_ascii_graphic() || b" \n\r\t\0".contains(&byte) {
-                    visible(char::from(byte))
-                } else {
-                    format!("\\x{byte:02X}")
-                }
-            }
+            Table::Char(table) => visible(table.char(id)),
+            Table::Byte => visible_bytes(&[BYTES[id as usize]]),
+            Table::Word(table) => table.word(id).chars().map(visible).collect(),
+            Table::Bpe(table) => visible_bytes(table.bytes(id)),
         }
     }
 
-    /// The bytes of a token: a character's UTF-8, or the one byte.
+    /// The bytes of a token: a character's or a word's UTF-8, the one byte, or those of a piece of a word.
     ///
     /// # Panics
     ///
     /// Where `id` is not below [`len`](Self::len).
     #[must_use]
     pub fn token_bytes(&self, id: u32) -> &[u8] {
-        let id = id as usize;
         match &self.table {
-            Table::Char(table) => &table.utf8[id][..table.chars[id].len_utf8()],
-            Table::Byte => std::slice::from_ref(&BYTES[id]),
+            Table::Char(table) => table.bytes(id),
+            Table::Byte => std::slice::from_ref(&BYTES[id as usize]),
+            Table::Word(table) => table.word(id).as_bytes(),
+            Table::Bpe(table) => table.bytes(id),
         }
     }
 
     /// The text of ids; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// Words are joined by one space, with these exceptions: none at the start and on either side of a line break; none before
+    /// a mark that closes (`. , ; : ! ? ) ] } %` and their like) and after one that opens (`( [ { $ #` and their like); none on
+    /// either side of a hyphen, dash, slash or apostrophe; straight double quotes open and close in turn within a line; none
+    /// between characters of scripts that are written without spaces (Chinese, Japanese, Thai and others).
     ///
     /// # Panics
     ///
@@ -308,24 +310,44 @@ impl Vocabulary {
     /// A decoder that takes one id after the other.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
-        Decoder {
-            vocabulary: self.clone(),
-            pending: Vec::new(),
-        }
+        Decoder::new(self.clone())
     }
 
-    /// How many characters the ids stand for; of bytes, those that begin a UTF-8 character count.
+    /// A decoder that goes on after a text that is whole: between words it knows whether a space comes next.
+    ///
+    /// # Panics
+    ///
+    /// Where an id is not below [`len`](Self::len).
+    #[must_use]
+    pub fn decoder_after(&self, ids: &[u32]) -> Decoder {
+        let mut decoder = self.decoder();
+        if let Table::Word(_) = self.table {
+            ids.iter()
+                .for_each(|&id| decoder.push(id, &mut String::new()));
+        }
+        decoder
+    }
+
+    /// How many characters the ids stand for; of bytes and pieces of words, how many begin in them.
+    ///
+    /// Of words it is the length of [`decode`](Self::decode), since the text that they came from may have had other spaces and
+    /// other words than [`UNKNOWN`]; [`each_token`](Self::each_token) tells what it had.
     #[must_use]
     pub fn characters(&self, ids: &[u32]) -> u64 {
-        let is_continuation = |id: &&u32| **id & 0xC0 == 0x80;
-        match self.table {
+        match &self.table {
             Table::Char(_) => ids.len() as u64,
-            Table::Byte => (ids.len() - ids.iter().filter(is_continuation).count()) as u64,
+            Table::Byte => ids
+                .iter()
+                .filter(|&&id| begins_character(BYTES[id as usize]))
+                .count() as u64,
+            Table::Word(_) => self.decode(ids).chars().count() as u64,
+            Table::Bpe(table) => ids.iter().map(|&id| u64::from(table.characters(id))).sum(),
         }
     }
 
-    /// The form in which files keep it: `{"kind": "char", "tokens": [in the order of ids]}` or
-    /// `{"kind": "byte"}`.
+    /// The form in which files keep it: `{"kind": "char", "tokens": [in the order of ids]}`, `{"kind": "byte"}`,
+    /// `{"kind": "word", "tokens": [...], "lowercase": true|false}` or `{"kind": "bpe", "tokenizer": {...}}`, where `tokenizer`
+    /// is what other tools know as `tokenizer.json`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match &self.table {
@@ -334,6 +356,8 @@ impl Vocabulary {
                 json!({"kind": "char", "tokens": tokens})
             }
             Table::Byte => json!({"kind": "byte"}),
+            Table::Word(table) => table.to_json(),
+            Table::Bpe(table) => table.to_json(),
         }
     }
 
@@ -341,8 +365,7 @@ impl Vocabulary {
     ///
     /// # Errors
     ///
-    /// [`Error::Unusable`] where the kind is not known, or the tokens are none, not strings of one
-    /// character, or not all different.
+    /// [`Error::Unusable`] where the kind is not known or the rest is not what that kind has.
     pub fn from_json(value: &Value) -> Result<Self> {
         let object = value
             .as_object()
@@ -351,65 +374,60 @@ impl Vocabulary {
             .get("kind")
             .and_then(Value::as_str)
             .ok_or_else(|| damaged("it has no `kind`".into()))?;
-        if let Some(key) = object
-            .keys()
-            .find(|key| !["kind", "tokens"].contains(&key.as_str()))
-        {
-            return Err(damaged(format!("unknown key `{}`", key.escape_debug())));
-        }
-        match kind {
+        let table = match kind {
             "char" => {
-                let tokens = object
-                    .get("tokens")
-                    .and_then(Value::as_array)
-                    .ok_or_else(|| damaged("it has no list `tokens`".into()))?;
-                Self::from_json_tokens(tokens)
+                check_keys(object, &["tokens"])?;
+                Table::Char(Arc::new(CharTable::from_json(tokens_of(object)?)?))
             }
-            "byte" if object.contains_key("tokens") => {
-                Err(damaged("kind `byte` has no `tokens`".into()))
+            "byte" => {
+                check_keys(object, &[])?;
+                Table::Byte
             }
-            "byte" => Ok(Self::bytes()),
+            "word" => {
+                check_keys(object, &["tokens", "lowercase"])?;
+                let lowercase = object.get("lowercase").and_then(Value::as_bool);
+                let lowercase = lowercase
+                    .ok_or_else(|| damaged("its `lowercase` is not a truth value".into()))?;
+                Table::Word(Arc::new(WordTable::from_json(
+                    tokens_of(object)?,
+                    lowercase,
+                )?))
+            }
+            "bpe" => {
+                check_keys(object, &["tokenizer"])?;
+                let tokenizer = object.get("tokenizer").unwrap_or(&Value::Null);
+                Table::Bpe(Arc::new(BpeTable::from_json(tokenizer)?))
+            }
             other => {
                 let other: String = other.chars().take(40).collect();
-                Err(Error::Unusable {
+                return Err(Error::Unusable {
                     problem: format!(
                         "the vocabulary's kind `{}` is not known",
                         other.escape_debug()
                     ),
-                    hint: "this version knows `char` and `byte`; a newer one may know more".into(),
-                })
+                    hint: "this version knows `char`, `byte`, `word` and `bpe`; a newer one may know more"
+                        .into(),
+                });
             }
-        }
+        };
+        Ok(Self { table })
     }
+}
 
-    fn from_json_tokens(tokens: &[Value]) -> Result<Self> {
-        if tokens.is_empty() {
-            return Err(damaged("it has no tokens".into()));
-        }
-        let mut table = CharTable::new();
-        for (id, token) in tokens.iter().enumerate() {
-            let token = token
-                .as_str()
-                .ok_or_else(|| damaged(format!("token {id} is not a string")))?;
-            let mut chars = token.chars();
-            let (Some(symbol), None) = (chars.next(), chars.next()) else {
-                let count = token.chars().count();
-                return Err(damaged(format!(
-                    "token {id} has {count} characters, expected 1"
-                )));
-            };
-            // Being all different also bounds their number by that of the code points.
-            if !table.insert(symbol) {
-                return Err(damaged(format!(
-                    "token {id}, `{}`, stands there twice",
-                    visible(symbol)
-                )));
-            }
-        }
-        Ok(Self {
-            table: Table::Char(Arc::new(table)),
-        })
+fn check_keys(object: &Map<String, Value>, keys: &[&str]) -> Result<()> {
+    match object
+        .keys()
+        .find(|key| *key != "kind" && !keys.contains(&key.as_str()))
+    {
+        Some(key) => Err(damaged(format!("unknown key `{}`", key.escape_debug()))),
+        None => Ok(()),
     }
+}
+
+fn tokens_of(object: &Map<String, Value>) -> Result<&[Value]> {
+    let tokens = object.get("tokens").and_then(Value::as_array);
+    let tokens = tokens.ok_or_else(|| damaged("it has no list `tokens`".into()))?;
+    Ok(tokens)
 }
 
 impl fmt::Debug for Vocabulary {
@@ -417,75 +435,15 @@ impl fmt::Debug for Vocabulary {
         match &self.table {
             Table::Char(table) => f.debug_tuple("Char").field(&table.chars).finish(),
             Table::Byte => f.write_str("Byte"),
+            Table::Word(table) => write!(f, "Word({} tokens)", table.len()),
+            Table::Bpe(table) => write!(f, "Bpe({} tokens)", table.len()),
         }
     }
 }
 
-/// Turns ids into text as they come, holding back what is not yet a whole UTF-8 character.
-///
-/// # Examples
-///
-/// ```
-/// use refrain::data::Vocabulary;
-///
-/// let mut decoder = Vocabulary::bytes().decoder();
-/// let mut text = String::new();
-/// decoder.push(0xC3, &mut text);
-/// assert_eq!(text, "");
-/// decoder.push(0xA9, &mut text);
-/// assert_eq!(text, "é");
-/// ```
-#[derive(Clone, Debug)]
-pub struct Decoder {
-    vocabulary: Vocabulary,
-    /// The beginning of a character, at most three bytes.
-    pending: Vec<u8>,
-}
-
-impl Decoder {
-    /// Takes one id and appends to `text` what is now whole.
-    ///
-    /// # Panics
-    ///
-    /// Where `id` is not in the vocabulary.
-    pub fn push(&mut self, id: u32, text: &mut String) {
-        match &self.vocabulary.table {
-            Table::Char(table) => text.push(table.chars[id as usize]),
-            Table::Byte => {
-                self.pending.push(BYTES[id as usize]);
-                self.drain(text);
-            }
-        }
-    }
-
-    /// Ends the text: the beginning of a character that never came becomes U+FFFD.
-    pub fn finish(&mut self, text: &mut String) {
-        if !self.pending.is_empty() {
-            text.push(char::REPLACEMENT_CHARACTER);
-            self.pending.clear();
-        }
-    }
-
-    /// Moves whole characters out of `pending`, and each wrong sequence as one U+FFFD (as
-    /// [`String::from_utf8_lossy`] does).
-    fn drain(&mut self, text: &mut String) {
-        loop {
-            match std::str::from_utf8(&self.pending) {
-                Ok(whole) => {
-                    text.push_str(whole);
-                    self.pending.clear();
-                    return;
-                }
-                Err(error) => {
-                    let Some(wrong) = error.error_len() else {
-                        return;
-                    };
-                    text.push(char::REPLACEMENT_CHARACTER);
-                    self.pending.drain(..error.valid_up_to() + wrong);
-                }
-            }
-        }
-    }
+/// Whether a byte of UTF-8 is the first of its character.
+fn begins_character(byte: u8) -> bool {
+    byte & 0xC0 != 0x80
 }
 
 /// A character in a form for the eye.
@@ -498,6 +456,24 @@ pub(crate) fn visible(symbol: char) -> String {
     }
 }
 
+/// Bytes in a form for the eye: characters as they are, others and what cannot be seen of ASCII by their numbers.
+fn visible_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for symbol in chunk.valid().chars() {
+            if symbol.is_ascii_control() && !"\n\r\t\0".contains(symbol) {
+                text += &format!("\\x{:02X}", symbol as u32);
+            } else {
+                text += &visible(symbol);
+            }
+        }
+        for byte in chunk.invalid() {
+            text += &format!("\\x{byte:02X}");
+        }
+    }
+    text
+}
+
 fn damaged(problem: String) -> Error {
     Error::Unusable {
         problem: format!("the vocabulary cannot be used: {problem}"),
@@ -505,200 +481,5 @@ fn damaged(problem: String) -> Error {
     }
 }
 
-fn unknown_symbol(table: &CharTable, symbol: char) -> Error {
-    let near = near_symbols(table, symbol);
-    let near: Vec<String> = near.iter().map(|&c| format!("`{}`", visible(c))).collect();
-    let of = match table.chars.len() {
-        1 => "of its one symbol".to_owned(),
-        n => format!("of its {n} symbols"),
-    };
-    Error::UnknownSymbol {
-        symbol: format!("`{}` (U+{:04X})", visible(symbol), symbol as u32),
-        hint: format!(
-            "the nearest {of}: {}; `--on-unknown skip` leaves unknown symbols out",
-            near.join(" ")
-        ),
-    }
-}
-
-/// What a user may have meant: other case, plain form of a typographic sign; else the nearest code points.
-fn near_symbols(table: &CharTable, symbol: char) -> Vec<char> {
-    let plain: &[char] = match symbol {
-        '\u{2018}' | '\u{2019}' | '\u{201A}' | '\u{2032}' | '`' => &['\''],
-        '\u{201C}' | '\u{201D}' | '\u{201E}' | '\u{2033}' | '\u{AB}' | '\u{BB}' => &['"', '\''],
-        '\u{2010}'..='\u{2015}' | '\u{2212}' => &['-'],
-        '\u{2026}' => &['.'],
-        '\t' | '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{3000}' => &[' '],
-        '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => &['\n'],
-        '\'' => &['\u{2019}'],
-        '"' => &['\u{201D}', '\u{201C}'],
-        '-' => &['\u{2013}', '\u{2014}'],
-        _ => &[],
-    };
-    let mut near: Vec<char> = symbol
-        .to_lowercase()
-        .chain(symbol.to_uppercase())
-        .chain(plain.iter().copied())
-        .filter(|&c| table.id(c).is_some())
-        .collect();
-    if near.is_empty() {
-        near.clone_from(&table.chars);
-        near.sort_unstable_by_key(|&c| ((c as u32).abs_diff(symbol as u32), c));
-        near.truncate(3);
-    }
-    near.dedup();
-    near
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn from_text_sorts_and_from_chars_keeps_the_order() {
-        let sorted = Vocabulary::from_text("hello 한é").unwrap();
-        assert_eq!(sorted.decode(&[0, 1, 2, 3, 4, 5, 6]), " ehloé한");
-        let given = Vocabulary::from_chars("helo".chars()).unwrap();
-        assert_eq!(given.decode(&[0, 1, 2, 3]), "helo");
-        assert_eq!(given.id('l'), Some(2));
-        assert_eq!(given.id('x'), None);
-        assert_ne!(sorted, given);
-        assert_eq!(given, given.clone());
-    }
-
-    #[test]
-    fn an_empty_vocabulary_is_refused_and_one_symbol_is_enough() {
-        assert!(Vocabulary::from_text("").is_err());
-        let one = Vocabulary::from_text("aaaa").unwrap();
-        assert_eq!(one.len(), 1);
-        assert!(!one.is_empty());
-        assert_eq!(one.try_encode("aa").unwrap(), [0, 0]);
-    }
-
-    #[test]
-    fn kinds_have_names() {
-        for kind in [TokenKind::Char, TokenKind::Byte] {
-            assert_eq!(kind.to_string().parse::<TokenKind>().unwrap(), kind);
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
-        }
-        assert!("word\n".parse::<TokenKind>().is_err());
-    }
-
-    #[test]
-    fn an_unknown_symbol_is_named_with_what_is_near() {
-        let vocabulary = Vocabulary::from_text("abc '\n").unwrap();
-        let text = |s: &str| {
-            let error = vocabulary.try_encode(s).unwrap_err();
-            format!("{error}; {}", error.hint().unwrap())
-        };
-        assert!(text("aB").starts_with(
-            "`B` (U+0042) is not in the model's vocabulary; the nearest of its 6 symbols: `b`;"
-        ));
-        assert!(text("\u{2019}").contains("symbols: `'`;"));
-        assert!(text("\t").starts_with("`\\t` (U+0009)"));
-        assert!(text("\t").contains("symbols: `␣`;"));
-        assert!(text("z").contains("symbols: `c` `b` `a`;"));
-    }
-
-    #[test]
-    fn tokens_have_a_visible_form() {
-        let text = |c: char| Vocabulary::from_chars([c]).unwrap().token_text(0);
-        assert_eq!(text(' '), "␣");
-        assert_eq!(text('\n'), "\\n");
-        assert_eq!(text('\\'), "\\\\");
-        assert_eq!(text('"'), "\"");
-        assert_eq!(text('\u{2423}'), "\\u{2423}");
-        assert_eq!(text('\u{301}'), "\\u{301}");
-        assert_eq!(text('é'), "é");
-        let bytes = Vocabulary::bytes();
-        assert_eq!(bytes.token_text(b'a'.into()), "a");
-        assert_eq!(bytes.token_text(b'\n'.into()), "\\n");
-        assert_eq!(bytes.token_text(0xE9), "\\xE9");
-        assert_eq!(bytes.token_text(0x1B), "\\x1B");
-        assert_eq!(bytes.token_bytes(0xE9), [0xE9]);
-        assert_eq!(
-            Vocabulary::from_text("é").unwrap().token_bytes(0),
-            "é".as_bytes()
-        );
-    }
-
-    #[test]
-    fn characters_of_bytes_are_counted_at_their_first_byte() {
-        let bytes = Vocabulary::bytes();
-        assert_eq!(bytes.characters(&bytes.encode("aé한").ids), 3);
-        let chars = Vocabulary::from_text("aé한").unwrap();
-        assert_eq!(chars.characters(&[0, 1, 2]), 3);
-    }
-
-    #[test]
-    fn json_is_the_agreed_form() {
-        let vocabulary = Vocabulary::from_chars("h\"\n".chars()).unwrap();
-        let json = vocabulary.to_json().to_string();
-        assert_eq!(json, r#"{"kind":"char","tokens":["h","\"","\n"]}"#);
-        assert_eq!(
-            Vocabulary::bytes().to_json().to_string(),
-            r#"{"kind":"byte"}"#
-        );
-        for vocabulary in [vocabulary, Vocabulary::bytes()] {
-            assert_eq!(
-                Vocabulary::from_json(&vocabulary.to_json()).unwrap(),
-                vocabulary
-            );
-        }
-    }
-
-    #[test]
-    fn hostile_json_is_refused() {
-        for text in [
-            "null",
-            "[]",
-            "{}",
-            r#"{"kind":3}"#,
-            r#"{"kind":"bpe"}"#,
-            r#"{"kind":"char"}"#,
-            r#"{"kind":"char","tokens":[]}"#,
-            r#"{"kind":"char","tokens":"abc"}"#,
-            r#"{"kind":"char","tokens":["a","b","a"]}"#,
-            r#"{"kind":"char","tokens":["a","bc"]}"#,
-            r#"{"kind":"char","tokens":["a",""]}"#,
-            r#"{"kind":"char","tokens":["a",1]}"#,
-            r#"{"kind":"byte","tokens":["a"]}"#,
-            r#"{"kind":"char","tokens":["a"],"more":1}"#,
-        ] {
-            let value = serde_json::from_str(text).unwrap();
-            assert!(Vocabulary::from_json(&value).is_err(), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn decode_undoes_encode(text in "\\PC{1,40}") {
-            for vocabulary in [Vocabulary::from_text(&text).unwrap(), Vocabulary::bytes()] {
-                let encoded = vocabulary.encode(&text);
-                prop_assert_eq!(encoded.unknown, 0);
-                prop_assert_eq!(vocabulary.decode(&encoded.ids), text.as_str());
-                prop_assert_eq!(vocabulary.try_encode(&text).unwrap(), encoded.ids);
-                let again = Vocabulary::from_json(&vocabulary.to_json()).unwrap();
-                prop_assert_eq!(again, vocabulary);
-            }
-        }
-
-        #[test]
-        fn streaming_bytes_equals_lossy_decoding(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let ids: Vec<u32> = bytes.iter().map(|&b| b.into()).collect();
-            prop_assert_eq!(Vocabulary::bytes().decode(&ids), String::from_utf8_lossy(&bytes));
-        }
-
-        #[test]
-        fn unknown_symbols_are_left_out_and_counted(known in "[a-f가-나]{1,20}", text in "\\PC{0,40}") {
-            let vocabulary = Vocabulary::from_text(&known).unwrap();
-            let encoded = vocabulary.encode(&text);
-            let kept: String = text.chars().filter(|&c| known.contains(c)).collect();
-            prop_assert_eq!(vocabulary.decode(&encoded.ids), kept);
-            prop_assert_eq!(encoded.unknown as usize + encoded.ids.len(), text.chars().count());
-            prop_assert_eq!(vocabulary.try_encode(&text).is_ok(), encoded.unknown == 0);
-        }
-    }
-}
+mod tests;

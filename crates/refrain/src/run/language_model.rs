@@ -11,7 +11,7 @@ use super::model::{LoadedModel, model_file};
 use super::settings::{Resolved, Settings};
 use crate::checkpoint::{Container, ContainerBuilder, write_atomic};
 use crate::data::vocabulary::Vocabulary;
-use crate::data::{LmData, Split, Text, TextOptions, demo, source};
+use crate::data::{LmData, Split, Text, TextOptions, TokenKind, demo, source};
 use crate::error::{Error, Result};
 use crate::models::LanguageModel;
 use crate::nn::Parameters as _;
@@ -109,7 +109,8 @@ fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option
         validation: config.validation.clone(),
         test: config.test.clone(),
     };
-    Ok((LmData::new(text, &split, max_bytes)?, copy))
+    let data = LmData::with_words(text, &split, config.words, max_bytes)?;
+    Ok((data, copy))
 }
 
 impl LanguageModelRun {
@@ -466,6 +467,13 @@ impl Prepared {
             ));
         }
         let vocab_size = data.vocabulary.len();
+        if let TokenKind::Bpe(asked) = config.tokens
+            && vocab_size < asked as usize
+        {
+            notes.push(format!(
+                "the training part has no more pairs that occur twice: {vocab_size} tokens instead of {asked}"
+            ));
+        }
         let estimate = config
             .model
             .memory_estimate(vocab_size, plan.batch(), plan.seq_len());
@@ -618,7 +626,11 @@ fn data_notes(data: &LmData) -> Vec<String> {
         ("validation", data.validation_unknown),
         ("test", data.test_unknown),
     ] {
-        if unknown > 0 {
+        if unknown > 0 && data.vocabulary.unknown_id().is_some() {
+            notes.push(format!(
+                "{unknown} words of the {part} part do not occur in the training part: they are `<unk>`"
+            ));
+        } else if unknown > 0 {
             notes.push(format!(
                 "{unknown} symbols of the {part} part do not occur in the training part and were skipped"
             ));

@@ -81,6 +81,10 @@ settings! {
     test: Portion,
     /// What a text is cut into.
     tokens: TokenKind,
+    /// The fewest times that a word stands in the training part to be in the vocabulary (tokens `word`).
+    min_count: u64,
+    /// Whether `The` and `the` are one word (tokens `word`).
+    lowercase: bool,
     /// The recurrent cell.
     cell: CellKind,
     /// The activation of the cell `rnn`.
@@ -140,6 +144,7 @@ impl Settings {
     ///
     /// What `lower` says of a thing that `self` replaces is dropped with it:
     /// - a budget (`steps`, `epochs`, `minutes`) replaces another budget;
+    /// - other `tokens` than `word` drop the settings that only words have;
     /// - another `cell` drops the settings that only the former cell had;
     /// - another `optimizer` drops the former one's momentum and weight decay, and its learning
     ///   rate unless both are `adam` or `adamw`, whose scale is the same;
@@ -149,6 +154,9 @@ impl Settings {
     pub fn or(self, mut lower: Self) -> Self {
         if self.has_budget() {
             (lower.steps, lower.epochs, lower.minutes) = (None, None, None);
+        }
+        if self.tokens.is_some_and(|tokens| tokens != TokenKind::Word) {
+            (lower.min_count, lower.lowercase) = (None, None);
         }
         if self.cell.is_some() && self.cell != lower.cell {
             lower.nonlinearity = lower

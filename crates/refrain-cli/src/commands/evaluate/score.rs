@@ -1,6 +1,6 @@
 //! The loss of a language model on a text: one stream in constant memory, or several side by side.
 
-use refrain::data::{TokenReader, Vocabulary};
+use refrain::data::{TokenBlock, TokenReader};
 use refrain::models::{LanguageModel, LanguageModelSpace, TokenBatch};
 use refrain::nn::StackState;
 use refrain::{Compute, Error, Result};
@@ -37,7 +37,6 @@ impl Total {
 /// A model at work.
 pub(super) struct Scorer<'a> {
     model: &'a LanguageModel<f32>,
-    vocabulary: &'a Vocabulary,
     compute: &'a Compute,
     space: LanguageModelSpace<f32>,
     inputs: Vec<u32>,
@@ -45,16 +44,11 @@ pub(super) struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    pub(super) fn new(
-        model: &'a mut LanguageModel<f32>,
-        vocabulary: &'a Vocabulary,
-        compute: &'a Compute,
-    ) -> Self {
+    pub(super) fn new(model: &'a mut LanguageModel<f32>, compute: &'a Compute) -> Self {
         let mut space = LanguageModelSpace::default();
         model.prepare(&mut space);
         Self {
             model,
-            vocabulary,
             compute,
             space,
             inputs: Vec::new(),
@@ -72,37 +66,48 @@ impl<'a> Scorer<'a> {
         let mut total = Total::default();
         let mut state = self.model.zero_state(1);
         // Tokens read and not yet scored, after the last one that was.
-        let mut waiting: Vec<u32> = Vec::new();
+        let mut waiting = TokenBlock::default();
         for block in reader {
-            waiting.extend(block?);
+            let block = block?;
+            waiting.ids.extend(block.ids);
+            waiting.characters.extend(block.characters);
             let mut at = 0;
-            while waiting.len() - at > CHUNK && total.tokens + CHUNK as u64 <= most {
-                self.score(&waiting[at..=at + CHUNK], &mut state, &mut total);
+            while waiting.ids.len() - at > CHUNK && total.tokens + CHUNK as u64 <= most {
+                self.score(&waiting, at, at + CHUNK, &mut state, &mut total);
                 at += CHUNK;
                 progress(&total);
             }
-            waiting.drain(..at);
-            if total.tokens + waiting.len() as u64 > most {
+            waiting.ids.drain(..at);
+            waiting.characters.drain(..at);
+            if total.tokens + waiting.ids.len() as u64 > most {
                 break;
             }
         }
         let left = most - total.tokens;
-        waiting.truncate(usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX));
-        total.read = total.tokens + waiting.len() as u64;
+        let left = usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX);
+        waiting.ids.truncate(left);
+        total.read = total.tokens + waiting.ids.len() as u64;
         // Less than a chunk, or what a limit leaves of one.
         let mut at = 0;
-        while waiting.len() - at > 1 {
-            let end = (at + CHUNK).min(waiting.len() - 1);
-            self.score(&waiting[at..=end], &mut state, &mut total);
+        while waiting.ids.len() - at > 1 {
+            let end = (at + CHUNK).min(waiting.ids.len() - 1);
+            self.score(&waiting, at, end, &mut state, &mut total);
             at = end;
         }
         total.streams = u64::from(total.tokens > 0);
         Ok(total)
     }
 
-    /// Scores all but the first of `tokens`, one stream's.
-    fn score(&mut self, tokens: &[u32], state: &mut StackState<f32>, total: &mut Total) {
-        let (inputs, targets) = (&tokens[..tokens.len() - 1], &tokens[1..]);
+    /// Scores the tokens after `start` up to `end`, one stream's.
+    fn score(
+        &mut self,
+        tokens: &TokenBlock,
+        start: usize,
+        end: usize,
+        state: &mut StackState<f32>,
+        total: &mut Total,
+    ) {
+        let (inputs, targets) = (&tokens.ids[start..end], &tokens.ids[start + 1..=end]);
         let batch = TokenBatch {
             inputs,
             targets,
@@ -116,7 +121,7 @@ impl<'a> Scorer<'a> {
         } = self;
         total.nats += compute.run(|| model.loss(compute, space, batch, state));
         total.tokens += targets.len() as u64;
-        total.characters += self.vocabulary.characters(targets);
+        total.characters += sum(&tokens.characters[start + 1..=end]);
     }
 
     /// Scores up to `most` tokens, cut into `streams` pieces of lengths that differ by one at most; each piece begins
@@ -129,7 +134,7 @@ impl<'a> Scorer<'a> {
         available_bytes: Option<u64>,
         progress: &mut dyn FnMut(&Total),
     ) -> Result<Total> {
-        let tokens = read_all(reader, most, available_bytes)?;
+        let (tokens, characters) = read_all(reader, most, available_bytes)?;
         let mut total = Total {
             read: tokens.len() as u64,
             ..Total::default()
@@ -140,7 +145,7 @@ impl<'a> Scorer<'a> {
         }
         let streams = streams.min(pairs);
         total.streams = streams as u64;
-        total.characters = self.vocabulary.characters(&tokens[1..]);
+        total.characters = characters;
         // The first `longer` pieces have one step more.
         let (steps, longer) = (pairs / streams, pairs % streams);
         let begins = |row: usize| row * steps + row.min(longer);
@@ -203,18 +208,24 @@ impl<'a> Scorer<'a> {
     }
 }
 
-/// All tokens of a text, or the first `most` and one; an error before they take more memory than there is.
+fn sum(characters: &[u32]) -> u64 {
+    characters.iter().map(|&count| u64::from(count)).sum()
+}
+
+/// All tokens of a text, or the first `most` and one, and the characters that all but the first stand for; an error before
+/// they take more memory than there is.
 fn read_all(
     reader: &mut TokenReader<'_>,
     most: u64,
     available_bytes: Option<u64>,
-) -> Result<Vec<u32>> {
+) -> Result<(Vec<u32>, u64)> {
     let most = usize::try_from(most.saturating_add(1)).unwrap_or(usize::MAX);
     let mut tokens: Vec<u32> = Vec::new();
+    let mut characters = 0;
     for block in reader {
-        let block = block?;
+        let mut block = block?;
         // A vector that grows holds its old and its new numbers for a moment.
-        let needed_bytes = 3 * 4 * (tokens.len() + block.len()) as u64;
+        let needed_bytes = 3 * 4 * (tokens.len() + block.ids.len()) as u64;
         if let Some(available_bytes) = available_bytes
             && needed_bytes > available_bytes / MEMORY_PART
         {
@@ -225,18 +236,21 @@ fn read_all(
                     .into(),
             });
         }
-        tokens.extend(block);
-        if tokens.len() >= most {
-            tokens.truncate(most);
+        block.ids.truncate(most - tokens.len());
+        let unscored = usize::from(tokens.is_empty());
+        characters += sum(&block.characters[unscored..block.ids.len()]);
+        tokens.extend(block.ids);
+        if tokens.len() == most {
             break;
         }
     }
-    Ok(tokens)
+    Ok((tokens, characters))
 }
 
 #[cfg(test)]
 mod tests {
     use refrain::Isa;
+    use refrain::data::Vocabulary;
     use refrain::models::LanguageModelConfig;
     use refrain::train::{Purpose, keyed_rng};
 
@@ -272,7 +286,7 @@ mod tests {
             let stdin: Box<dyn std::io::Read> = Box::new(self.text.as_bytes());
             let mut reader =
                 TokenReader::open(&["-"], self.vocabulary.clone(), Some(stdin)).unwrap();
-            let mut scorer = Scorer::new(&mut self.model, &self.vocabulary, &compute);
+            let mut scorer = Scorer::new(&mut self.model, &compute);
             match streams {
                 1 => scorer.one_stream(&mut reader, most, &mut |_| {}),
                 _ => scorer.side_by_side(&mut reader, most, streams, None, &mut |_| {}),
@@ -352,7 +366,7 @@ mod tests {
         let stdin: Box<dyn std::io::Read> = Box::new(fixture.text.as_bytes());
         let mut reader =
             TokenReader::open(&["-"], fixture.vocabulary.clone(), Some(stdin)).unwrap();
-        let mut scorer = Scorer::new(&mut fixture.model, &fixture.vocabulary, &compute);
+        let mut scorer = Scorer::new(&mut fixture.model, &compute);
         let error = scorer.side_by_side(&mut reader, 9, 2, Some(1000), &mut |_| {});
         assert!(matches!(error, Err(Error::Memory { .. })));
     }

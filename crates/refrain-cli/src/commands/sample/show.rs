@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use refrain::data::{TokenKind, Vocabulary};
+use refrain::data::Vocabulary;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -206,12 +206,12 @@ impl<'a> WithJson<'a> {
         }
     }
 
-    /// The token's text as it is; a byte that is no character of its own as `\xE9`.
+    /// The token's text as it is; bytes that are no character of their own as `\xE9`.
     fn token(&self, id: u32) -> String {
         let bytes = self.vocabulary.token_bytes(id);
-        match (self.vocabulary.kind(), std::str::from_utf8(bytes)) {
-            (TokenKind::Char | TokenKind::Byte, Ok(text)) => text.into(),
-            (_, Err(_)) => self.vocabulary.token_text(id),
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => self.vocabulary.token_text(id),
         }
     }
 }

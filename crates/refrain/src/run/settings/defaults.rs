@@ -2,6 +2,7 @@
 
 use super::{Settings, Task};
 use crate::Result;
+use crate::data::TokenKind;
 use crate::nn::CellKind;
 use crate::optim::OptimizerKind;
 
@@ -33,6 +34,8 @@ pub enum When {
     Always,
     /// With this cell; the setting does not exist for a cell that no row names.
     Cell(CellKind),
+    /// With tokens `word`; the setting does not exist for others.
+    Words,
     /// With this optimiser; the setting does not exist for an optimiser that no row names.
     Optimizer(OptimizerKind),
 }
@@ -43,7 +46,7 @@ const fn row(key: &'static str, when: When, value: &'static str) -> DefaultSetti
 
 use CellKind::{Lstm, Rnn};
 use OptimizerKind::{Adagrad, Adam, AdamW, RmsProp, Sgd};
-use When::{Always, Cell, Optimizer};
+use When::{Always, Cell, Optimizer, Words};
 
 /// The defaults of the task `lm`: the one place where they stand.
 ///
@@ -55,6 +58,8 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("validation", Always, "0.1"),
     row("test", Always, "\"none\""),
     row("tokens", Always, "\"char\""),
+    row("min_count", Words, "1"),
+    row("lowercase", Words, "false"),
     row("cell", Always, "\"lstm\""),
     row("nonlinearity", Cell(Rnn), "\"tanh\""),
     row("hidden_size", Always, "256"),
@@ -93,8 +98,10 @@ impl Settings {
         let always = Self::from_rows(|when| when == Always)?;
         let cell = self.cell.or(always.cell);
         let optimizer = self.optimizer.or(always.optimizer);
+        let tokens = self.tokens.or(always.tokens);
         let mut settings = Self::from_rows(|when| match when {
             Always => true,
+            Words => tokens == Some(TokenKind::Word),
             Cell(kind) => cell == Some(kind),
             Optimizer(kind) => optimizer == Some(kind),
         })?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Chunk, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Limit, SAVE_EVERY_RANGE, STDIN, Settings, Task,
 };
-use crate::data::{Portion, TokenKind};
+use crate::data::{Portion, TokenKind, WordOptions};
 use crate::models::LanguageModelConfig;
 use crate::nn::{CellKind, Nonlinearity};
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
@@ -36,6 +36,8 @@ pub struct Resolved {
     pub test: Portion,
     /// What a text is cut into.
     pub tokens: TokenKind,
+    /// How words are counted, where they are the tokens.
+    pub words: WordOptions,
     /// The architecture.
     pub model: LanguageModelConfig,
     /// The optimiser.
@@ -113,6 +115,7 @@ impl Settings {
             validation,
             test,
             tokens: given("tokens", settings.tokens),
+            words: settings.words()?,
             model,
             optimizer,
             batch: size("batch", settings.batch, MAX_SIZE)?,
@@ -153,6 +156,7 @@ impl Settings {
     fn check_applicable(&self) -> Result<()> {
         let cell = given("cell", self.cell);
         let optimizer = given("optimizer", self.optimizer);
+        let tokens = given("tokens", self.tokens);
         let refuse = |name: &str, found: String, chosen: String, needed: &str| {
             let expected = format!("nothing: `{chosen}` has no such setting");
             Err(wrong(
@@ -162,6 +166,15 @@ impl Settings {
                 format!("leave it out, or give `--{needed}`"),
             ))
         };
+        if tokens != TokenKind::Word {
+            let chosen = format!("tokens {tokens}");
+            if let Some(value) = self.min_count {
+                return refuse("min-count", value.to_string(), chosen, "tokens word");
+            }
+            if let Some(value) = self.lowercase {
+                return refuse("lowercase", value.to_string(), chosen, "tokens word");
+            }
+        }
         if let Some(value) = self.nonlinearity
             && cell != CellKind::Rnn
         {
@@ -187,6 +200,15 @@ impl Settings {
             return refuse("momentum", value.to_string(), chosen, "optimizer sgd");
         }
         Ok(())
+    }
+
+    fn words(&self) -> Result<WordOptions> {
+        let default = WordOptions::default();
+        let min_count = self.min_count.unwrap_or(default.min_count);
+        Ok(WordOptions {
+            min_count: whole("min-count", min_count, 1..=MAX_COUNT)?,
+            lowercase: self.lowercase.unwrap_or(default.lowercase),
+        })
     }
 
     fn model(&self) -> Result<LanguageModelConfig> {
@@ -322,6 +344,8 @@ impl Resolved {
             validation: Some(self.validation.clone()),
             test: Some(self.test.clone()),
             tokens: Some(self.tokens),
+            min_count: (self.tokens == TokenKind::Word).then_some(self.words.min_count),
+            lowercase: (self.tokens == TokenKind::Word).then_some(self.words.lowercase),
             cell: Some(model.cell),
             nonlinearity: (model.cell == CellKind::Rnn).then_some(model.nonlinearity),
             hidden_size: Some(model.hidden_size as u64),

@@ -211,7 +211,6 @@ number_or_word!(Chunk, u64, FULL, steps);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::TokenKind;
     use crate::nn::{CellKind, Init, Nonlinearity};
     use crate::optim::{OptimizerKind, Schedule};
 
@@ -226,15 +225,7 @@ mod tests {
                 }
             )+};
         }
-        same!(
-            Task,
-            TokenKind,
-            CellKind,
-            Nonlinearity,
-            Init,
-            OptimizerKind,
-            Schedule
-        );
+        same!(Task, CellKind, Nonlinearity, Init, OptimizerKind, Schedule);
         let error = "adam w".parse::<OptimizerKind>().unwrap_err();
         assert_eq!(
             error.to_string(),
