@@ -51,6 +51,7 @@ fn documented() -> BTreeMap<String, Vec<Row>> {
 fn when(when: When) -> String {
     match when {
         When::Always => String::new(),
+        When::Words => "tokens word".into(),
         When::Cell(cell) => format!("cell {cell}"),
         When::Optimizer(optimizer) => format!("optimizer {optimizer}"),
     }

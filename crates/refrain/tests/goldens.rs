@@ -377,6 +377,7 @@ fn check_training<T: Scalar + Into<f64>>(name: &str, tolerance: Tolerance) {
         tie_weights,
         init: Init::Uniform,
         forget_bias: None,
+        ..ModelConfig::default()
     };
     let compute = compute::<T>();
     let mut model = LanguageModel::<T>::zeros(&config, VOCAB);

@@ -32,7 +32,7 @@ struct Score {
     tokens: u64,
     /// Characters that they are.
     characters: u64,
-    /// Symbols that the model does not know, left out.
+    /// Symbols that the model does not know: words read as `<unk>`, characters left out.
     unknown: u64,
     loss_nats: f64,
     bits_per_token: f64,
@@ -72,7 +72,7 @@ fn text(
     let vocabulary = loaded.vocabulary.clone();
     let mut reader = TokenReader::open(
         &args.data,
-        vocabulary.clone(),
+        loaded.vocabulary.clone(),
         Some(Box::new(std::io::stdin())),
     )?;
     let compute = context.compute();
@@ -90,7 +90,8 @@ fn text(
         }
     };
     progress.finish();
-    tell_of_reading(&reader, context);
+    let replaced = loaded.vocabulary.unknown_id().is_some();
+    tell_of_reading(&reader, replaced, context);
     if let Some(streams) = total.fewer_streams(u64::from(streams)) {
         context.notice(&format!("the text is short: {streams} streams"));
     }
@@ -98,7 +99,7 @@ fn text(
     if context.json {
         context.out.json(&score)?;
     } else {
-        write!(context.out, "{}", table(&score))?;
+        write!(context.out, "{}", table(&score, replaced))?;
     }
     Ok(Exit::Done)
 }
@@ -145,11 +146,13 @@ fn score(args: &EvaluateArgs, total: &Total, unknown: u64) -> anyhow::Result<Sco
     })
 }
 
-fn table(score: &Score) -> Table {
+/// `replaced`: unknown symbols were not left out.
+fn table(score: &Score, replaced: bool) -> Table {
     let mut table = Table::new([Align::Left, Align::Left]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     let unknown = match score.unknown {
         0 => String::new(),
+        unknown if replaced => format!("  ({} of them `<unk>`)", thousands(unknown)),
         unknown => format!("  ({} left out: not in the vocabulary)", thousands(unknown)),
     };
     row("tokens", format!("{}{unknown}", thousands(score.tokens)));
@@ -161,7 +164,7 @@ fn table(score: &Score) -> Table {
     table
 }
 
-fn tell_of_reading(reader: &TokenReader<'_>, context: &Context) {
+fn tell_of_reading(reader: &TokenReader<'_>, replaced: bool, context: &Context) {
     let (notes, unknown) = (reader.notes(), reader.unknown());
     if notes.bom {
         context.notice("left out a byte order mark");
@@ -169,7 +172,12 @@ fn tell_of_reading(reader: &TokenReader<'_>, context: &Context) {
     if notes.crlf > 0 {
         context.notice(&format!("read {} CR LF as LF", thousands(notes.crlf)));
     }
-    if unknown > 0 {
+    if unknown > 0 && replaced {
+        context.notice(&format!(
+            "words that the model does not know, read as `<unk>`: {}",
+            thousands(unknown)
+        ));
+    } else if unknown > 0 {
         context.notice(&format!(
             "left out symbols that the model does not know: {}",
             thousands(unknown)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use refrain::data::{TokenKind, Vocabulary};
+use refrain::data::{TokenKind, Vocabulary, WordCounts, WordOptions};
 use refrain::models::{LanguageModel, LanguageModelSpace, TokenBatch};
 use refrain::nn::CellKind;
 use refrain::optim::{Optimizer, gradient_norm};
@@ -93,6 +93,12 @@ pub(crate) fn taught(folder: &Path, text: &str, tokens: TokenKind, cell: CellKin
     let vocabulary = match tokens {
         TokenKind::Char => Vocabulary::from_text(text).unwrap(),
         TokenKind::Byte => Vocabulary::bytes(),
+        TokenKind::Bpe(size) => Vocabulary::from_text_bpe(text, size).unwrap(),
+        TokenKind::Word => {
+            let mut counts = WordCounts::new(WordOptions::default()).with_line_breaks();
+            counts.add_text(text);
+            counts.finish().unwrap().0
+        }
     };
     let ids = vocabulary.encode(text).ids;
     let mut rng = keyed_rng(1, Purpose::Weights, 0);

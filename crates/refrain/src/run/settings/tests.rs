@@ -36,8 +36,12 @@ fn nothing_given_is_the_defaults() {
 fn every_default_row_is_a_setting_and_holds() {
     for row in DEFAULTS {
         assert!(Settings::KEYS.contains(&row.key), "{}", row.key);
-        let settings = match row.when {
+        let mut settings = match row.when {
             When::Always => Settings::default(),
+            When::Words => Settings {
+                tokens: Some(TokenKind::Word),
+                ..Settings::default()
+            },
             When::Cell(cell) => Settings {
                 cell: Some(cell),
                 ..Settings::default()
@@ -47,6 +51,10 @@ fn every_default_row_is_a_setting_and_holds() {
                 ..Settings::default()
             },
         };
+        settings.task = row.tasks.first().copied();
+        if row.key == "window" {
+            settings.cell = Some(CellKind::Mlp);
+        }
         let resolved = settings.resolve().unwrap().to_toml();
         let line = format!("{} = {}\n", row.key, row.value);
         assert!(resolved.contains(&line), "{line}not in\n{resolved}");
@@ -135,6 +143,38 @@ fn a_flag_replaces_what_hangs_together() {
     assert_eq!(
         (resolved.model.embedding_size, resolved.model.hidden_size),
         (64, 32)
+    );
+}
+
+#[test]
+fn what_only_words_have_is_refused_by_name() {
+    let (message, hint) = refused("min_count = 2");
+    assert_eq!(
+        message,
+        "`min-count` is 2, expected nothing: `tokens char` has no such setting"
+    );
+    assert_eq!(hint, "leave it out, or give `--tokens word`");
+    let (message, _) = refused("tokens = \"bpe:300\"\nlowercase = true");
+    assert_eq!(
+        message,
+        "`lowercase` is true, expected nothing: `tokens bpe:300` has no such setting"
+    );
+    let (message, _) = refused("tokens = \"word\"\nmin_count = 0");
+    assert_eq!(message, "`min-count` is 0, expected 1 or more");
+    let words = toml("tokens = \"word\"\nmin_count = 3\nlowercase = true");
+    let resolved = words.clone().resolve().unwrap();
+    assert_eq!(
+        (resolved.words.min_count, resolved.words.lowercase),
+        (3, true)
+    );
+    let merged = toml("tokens = \"byte\"").or(words);
+    assert_eq!((merged.min_count, merged.lowercase), (None, None));
+    let error = Settings::from_toml("tokens = \"bpe:3\"", "a.toml").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`char`, `byte`, `word` or `bpe:N`"),
+        "{error}"
     );
 }
 
@@ -456,10 +496,18 @@ prop_compose! {
             "[^\0]{2,12}".prop_map(|path| Portion::File(path.into())),
         ],
         test in proptest::option::of((0.0..0.49).prop_map(Portion::from)),
-        tokens in proptest::option::of(proptest::sample::select(TokenKind::ALL)),
+        tokens in proptest::option::of(prop_oneof![
+            Just(TokenKind::Char),
+            Just(TokenKind::Byte),
+            Just(TokenKind::Word),
+            (257u32..=65_536).prop_map(TokenKind::Bpe),
+        ]),
+        (min_count, lowercase) in (proptest::option::of(1u64..9), proptest::option::of(any::<bool>())),
     ) -> Settings {
+        let is_word = tokens == Some(TokenKind::Word);
+        let (min_count, lowercase) = (min_count.filter(|_| is_word), lowercase.filter(|_| is_word));
         let data = data.map(|paths| paths.into_iter().map(|path| format!("d{path}").into()).collect());
-        Settings { data, validation: Some(validation), test, tokens, ..Settings::default() }
+        Settings { data, validation: Some(validation), test, tokens, min_count, lowercase, ..Settings::default() }
     }
 }
 
