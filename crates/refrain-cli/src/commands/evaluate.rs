@@ -69,7 +69,6 @@ fn text(
     refuse("on-bad-row", args.on_bad_row.is_some(), "lm")?;
     refuse("plot", args.plot.is_some(), "lm")?;
     let streams = args.streams.unwrap_or(1);
-    let vocabulary = loaded.vocabulary.clone();
     let mut reader = TokenReader::open(
         &args.data,
         loaded.vocabulary.clone(),

@@ -55,6 +55,7 @@ pub(crate) fn plain(cell: CellKind, hidden_size: usize, num_layers: usize) -> Mo
         tie_weights: false,
         init: Init::Uniform,
         forget_bias: (cell == CellKind::Lstm).then_some(1.0),
+        ..ModelConfig::default()
     }
 }
 

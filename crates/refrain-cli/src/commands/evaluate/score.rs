@@ -251,7 +251,7 @@ fn read_all(
 mod tests {
     use refrain::Isa;
     use refrain::data::Vocabulary;
-    use refrain::models::LanguageModelConfig;
+    use refrain::models::ModelConfig;
     use refrain::train::{Purpose, keyed_rng};
 
     use super::*;
@@ -265,11 +265,11 @@ mod tests {
     }
 
     fn fixture() -> Fixture {
-        let config = LanguageModelConfig {
+        let config = ModelConfig {
             hidden_size: 20,
             num_layers: 2,
             embedding_size: 7,
-            ..LanguageModelConfig::default()
+            ..ModelConfig::default()
         };
         let vocabulary = Vocabulary::from_text(TEXT).unwrap();
         let mut rng = keyed_rng(5, Purpose::Weights, 0);
