@@ -295,7 +295,7 @@ proptest! {
         let mut by_steps = stack.zero_state(batch);
         for t in 0..seq_len {
             let h = stack.step(&compute, x.slice(s![t, .., ..]), &mut by_steps).unwrap();
-            prop_assert_eq!(bits(&h), bits(&whole.slice(s![t, .., ..])));
+            prop_assert_eq!(bits(&h), bits(whole.slice(s![t, .., ..])));
         }
         prop_assert_eq!(states_bits(&by_steps), states_bits(&state));
     }
