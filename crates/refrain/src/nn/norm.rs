@@ -150,6 +150,8 @@ pub(crate) struct SavedBatchNorm<T> {
     factor: Vec<Block<T>>,
     gain: Vec<Block<T>>,
     bias: Vec<Block<T>>,
+    d_gain: Vec<Block<T>>,
+    d_bias: Vec<Block<T>>,
 }
 
 /// Numbers as blocks of sixteen, the last padded with zeros.
@@ -165,16 +167,6 @@ fn blocks_of<T: Scalar>(values: &[T], blocks: &mut Vec<Block<T>>) {
 fn numbers_of<T: Scalar>(blocks: &[Block<T>], values: &mut [T]) {
     for (part, block) in values.chunks_mut(GROUP).zip(blocks) {
         part.copy_from_slice(&block.0[..part.len()]);
-    }
-}
-
-impl<T: Scalar> SavedBatchNorm<T> {
-    fn scaling(&self) -> ColumnScaling<'_, T> {
-        ColumnScaling {
-            mean: &self.mean,
-            factor: &self.factor,
-            gain: &self.gain,
-        }
     }
 }
 
@@ -214,7 +206,12 @@ impl<T: Scalar> BatchNorm<T> {
             )
         }));
         y.resize(x.rows(), x.columns());
-        scale_columns(compute, saved.scaling(), &saved.bias, x, y);
+        let scaling = ColumnScaling {
+            mean: &saved.mean,
+            factor: &saved.factor,
+            gain: &saved.gain,
+        };
+        scale_columns(compute, scaling, &saved.bias, x, y);
     }
 
     /// The gradients of gain and bias into `grad`; `d`, the gradient of `y`, becomes that of `x`. In training the running
@@ -228,18 +225,23 @@ impl<T: Scalar> BatchNorm<T> {
         is_training: bool,
     ) {
         let count = saved.gain.len();
-        let (mut d_gain, mut d_bias) = (vec![Block::ZERO; count], vec![Block::ZERO; count]);
+        saved.d_gain.resize(count, Block::ZERO);
+        saved.d_bias.resize(count, Block::ZERO);
         let args = BatchNormBackward {
-            scaling: saved.scaling(),
+            scaling: ColumnScaling {
+                mean: &saved.mean,
+                factor: &saved.factor,
+                gain: &saved.gain,
+            },
             of_batch: is_training,
             x,
             d,
-            d_gain: &mut d_gain,
-            d_bias: &mut d_bias,
+            d_gain: &mut saved.d_gain,
+            d_bias: &mut saved.d_bias,
         };
         batch_norm_backward(compute, args);
-        numbers_of(&d_gain, &mut self.affine.weight.grad);
-        numbers_of(&d_bias, &mut self.affine.bias.grad);
+        numbers_of(&saved.d_gain, &mut self.affine.weight.grad);
+        numbers_of(&saved.d_bias, &mut self.affine.bias.grad);
         if !is_training {
             return;
         }

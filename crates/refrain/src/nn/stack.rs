@@ -660,3 +660,6 @@ impl<T: Scalar> Parameters<T> for Stack<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

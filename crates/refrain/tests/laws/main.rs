@@ -10,6 +10,7 @@ mod hostile;
 mod machines;
 mod model_files;
 mod plans;
+mod stacks;
 mod training;
 
 use rand::{RngExt, SeedableRng};
