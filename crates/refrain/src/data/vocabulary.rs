@@ -115,7 +115,7 @@ impl Vocabulary {
     /// At most `size` pieces of words, learnt from a text by byte-pair encoding; the 256 bytes are always among them, so that
     /// no text has an unknown symbol.
     ///
-    /// Of a text longer than 256 MiB the beginning is learnt from. The same text gives the same tokens on every machine.
+    /// Of a text longer than 64 MiB the beginning is learnt from, of a word longer than 64 bytes its parts. The same text gives the same tokens on every machine.
     ///
     /// # Errors
     ///
