@@ -163,8 +163,8 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "TEXT", value_parser = not_empty, allow_hyphen_values = true)]
     pub(crate) stop: Option<String>,
 
-    /// Symbols of the prompt that the model does not know: skip and count them, or refuse the
-    /// prompt.
+    /// Symbols of the prompt that the model does not know: skip and count them (words are read as
+    /// `<unk>`), or refuse the prompt.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnUnknown::Skip)]
     pub(crate) on_unknown: OnUnknown,
 

@@ -573,3 +573,85 @@ fn a_loss_that_is_not_finite_stops_with_the_last_good_state() {
     let state = place.path("bad/state.safetensors");
     assert!(state.is_file() && place.path("bad/metrics.jsonl").is_file());
 }
+
+/// The ids and the weights, and so the merges that byte-pair encoding learns, are the same in every process.
+#[test]
+fn words_and_pieces_of_words_are_trained_scored_and_drawn() {
+    let place = Place::new();
+    let text = fs::read_to_string(place.path("text.txt")).unwrap();
+    for (name, flags) in [
+        (
+            "word",
+            &["--tokens=word", "--lowercase", "--min-count=2"][..],
+        ),
+        ("bpe", &["--tokens=bpe:300"]),
+    ] {
+        succeed(&mut place.train(name, flags));
+        let again = format!("{name}-again");
+        let other = [flags, &["--threads=1", "--isa=scalar"]].concat();
+        succeed(place.train(&again, &other).env("RAYON_NUM_THREADS", "1"));
+        let [run, again] = [place.path(name), place.path(&again)];
+        let bytes = |run: &Path| fs::read(run.join("last.safetensors")).unwrap();
+        assert!(bytes(&run) == bytes(&again), "{name}");
+
+        let run = run.to_str().unwrap();
+        let score = succeed(&mut refrain(&[
+            "evaluate",
+            run,
+            place.path("text.txt").to_str().unwrap(),
+            "--json",
+        ]));
+        let number = |key: &str| score[key].as_f64().unwrap();
+        // The first token, of three or four letters and maybe with its space, is not scored.
+        let left_out = text.chars().count() as f64 - number("characters");
+        assert!((3.0..=6.0).contains(&left_out), "{name}: {score}");
+        let bits = number("bits_per_token") * number("tokens");
+        let bits_again = number("bits_per_char") * number("characters");
+        assert!((bits - bits_again).abs() < 1e-9 * bits, "{name}: {score}");
+        assert!(number("bits_per_char") < 1.5, "{name}: {score}");
+
+        let sample = |more: &[&str]| {
+            let args = ["sample", run, "--greedy", "--length=12", "--json", "-q"];
+            succeed(&mut refrain(&[&args[..], more].concat()))
+        };
+        let drawn = sample(&["--prompt=one two"]);
+        let text = drawn["text"].as_str().unwrap();
+        assert!(text.starts_with([' ', '\n', '.']), "{name}: {text:?}");
+        assert_eq!(drawn["tokens"].as_array().unwrap().len(), 12);
+        let stopped = sample(&["--prompt=one two", "--stop=\n"]);
+        let tokens = stopped["tokens"].as_array().unwrap();
+        assert_eq!(stopped["finish_reason"], "stop", "{name}: {stopped}");
+        assert!(!stopped["text"].as_str().unwrap().contains('\n'));
+        assert!(
+            tokens.len() < 12 && tokens.last() != Some(&"\n".into()),
+            "{name}: {stopped}"
+        );
+
+        let unknown = sample(&["--prompt=one zebra"]);
+        let expected = match name {
+            "word" => ("one <unk>", 1),
+            _ => ("one zebra", 0),
+        };
+        let found = (&unknown["prompt"], &unknown["unknown"]);
+        assert_eq!(found, (&expected.0.into(), &expected.1.into()), "{name}");
+        // The vocabulary is made again from the data, the same.
+        let longer = succeed(place.resume(name).arg("--steps=125"));
+        assert_eq!(longer["steps"], 125);
+    }
+}
+
+#[test]
+fn settings_of_words_need_words_and_sizes_have_bounds() {
+    let place = Place::new();
+    let (code, message, hint) = fail(&mut place.train("run", &["--min-count=2"]));
+    assert_eq!(code, 2);
+    assert!(message.starts_with("`min-count` is 2"), "{message}");
+    assert!(hint.ends_with("`--tokens word`"), "{hint}");
+    let (_, message, _) = fail(&mut place.train("run", &["--tokens=word", "--min-count=100000"]));
+    assert_eq!(message, "no word occurs 100000 times in the training part");
+    let usage = output(&mut place.train("run", &["--tokens=bpe:256"]));
+    assert_eq!(usage.status.code(), Some(2));
+    let talk = String::from_utf8(usage.stderr).unwrap();
+    assert!(talk.contains("N from 257 to 65536"), "{talk}");
+    assert!(!place.path("run").exists());
+}

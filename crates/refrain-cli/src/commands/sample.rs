@@ -103,13 +103,14 @@ impl Prompt {
         default: impl FnOnce() -> Vec<u32>,
     ) -> anyhow::Result<Self> {
         let given = args.prompt.as_deref().unwrap_or_default();
-        let mut encoded = vocabulary.encode(given);
-        match (args.on_unknown, vocabulary.unknown_id()) {
-            (OnUnknown::Error, None) => encoded.ids = vocabulary.try_encode(given)?,
-            (OnUnknown::Error, Some(_)) => {}
-            (OnUnknown::Skip, unknown) => encoded.ids.retain(|&id| Some(id) != unknown),
-        }
-        if encoded.unknown > 0 && matches!(args.on_unknown, OnUnknown::Error) {
+        let encoded = match args.on_unknown {
+            OnUnknown::Error => refrain::data::Encoded {
+                ids: vocabulary.try_encode(given)?,
+                unknown: 0,
+            },
+            OnUnknown::Skip => vocabulary.encode(given),
+        };
+        if encoded.unknown > 0 && vocabulary.unknown_id().is_some() {
             context.notice(&format!(
                 "read {} of the prompt that the model does not know as `<unk>`",
                 counted(encoded.unknown, "word")

@@ -504,6 +504,44 @@ mod tests {
     }
 
     #[test]
+    fn words_and_pieces_of_words_stay_whole_at_the_cuts() {
+        let content = "one two three\nfour ".repeat(40);
+        for tokens in [TokenKind::Word, TokenKind::Bpe(280)] {
+            let text = Text::from_content("x", &content, tokens);
+            // Cuts at characters 504 and 648, both inside of words.
+            let data = LmData::new(text, &split(0.2, 0.1), DEFAULT_MAX_BYTES).unwrap();
+            let parts = [&data.train, &data.validation, &data.test];
+            let decoded = parts.map(|ids| data.vocabulary.decode(ids));
+            let words: Vec<_> = decoded
+                .iter()
+                .flat_map(|part| part.split_whitespace())
+                .collect();
+            assert!(words == content.split_whitespace().collect::<Vec<_>>());
+            assert_eq!((data.validation_unknown, data.test_unknown), (0, 0));
+            assert!(decoded.iter().all(|part| part.len() > 50), "{decoded:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_counted_in_the_training_part_alone() {
+        let text = format!("{}new words", "The the cat.\n".repeat(9));
+        let text = Text::from_content("x", &text, TokenKind::Word);
+        let words = WordOptions {
+            min_count: 10,
+            lowercase: true,
+        };
+        let split = split(0.1, 0.0);
+        let data = LmData::with_words(text, &split, words, DEFAULT_MAX_BYTES).unwrap();
+        // Only `the` occurs ten times; a part of unknown words is a part.
+        assert_eq!(data.vocabulary.len(), 2);
+        assert_eq!(data.vocabulary.decode(&data.train[..3]), "the the <unk>");
+        assert!(data.validation_unknown >= 2 && data.validation.len() >= 2);
+        let text = Text::from_content("x", "    word    ", TokenKind::Word);
+        let error = LmData::new(text, &split, DEFAULT_MAX_BYTES).unwrap_err();
+        assert_eq!(error.to_string(), "the training part has 1 token only");
+    }
+
+    #[test]
     fn parts_may_be_files() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("test.txt");

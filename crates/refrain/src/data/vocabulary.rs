@@ -115,7 +115,7 @@ impl Vocabulary {
     /// At most `size` pieces of words, learnt from a text by byte-pair encoding; the 256 bytes are always among them, so that
     /// no text has an unknown symbol.
     ///
-    /// Of a text longer than 256 MiB the beginning is learnt from. The same text gives the same tokens on every machine.
+    /// Of a text longer than 64 MiB the beginning is learnt from, of a word longer than 64 bytes its parts. The same text gives the same tokens on every machine.
     ///
     /// # Errors
     ///
@@ -241,18 +241,25 @@ impl Vocabulary {
         ids.extend(bytes.iter().map(|&byte| u32::from(byte)));
     }
 
-    /// The ids of a text, all of whose symbols must be known; words outside the vocabulary are [`UNKNOWN`].
+    /// The ids of a text, all of whose symbols must be known.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSymbol`] at the first character outside the vocabulary.
+    /// [`Error::UnknownSymbol`] at the first character or word outside the vocabulary.
     pub fn try_encode(&self, text: &str) -> Result<Vec<u32>> {
-        if let Table::Char(table) = &self.table
-            && let Some(symbol) = text.chars().find(|&symbol| table.id(symbol).is_none())
-        {
-            return Err(unknown_symbol(table, symbol));
+        let error = match &self.table {
+            Table::Char(table) => {
+                let mut symbols = text.chars();
+                let unknown = symbols.find(|&symbol| table.id(symbol).is_none());
+                unknown.map(|symbol| unknown_symbol(table, symbol))
+            }
+            Table::Word(table) => table.first_unknown(text),
+            Table::Byte | Table::Bpe(_) => None,
+        };
+        match error {
+            Some(error) => Err(error),
+            None => Ok(self.encode(text).ids),
         }
-        Ok(self.encode(text).ids)
     }
 
     /// A token in a form for the eye: `␣` for the space, `\n` and the like for what cannot be seen,

@@ -1,7 +1,7 @@
 //! Where a text may be cut without changing its words.
 
 /// The most bytes of a piece: what a stream holds in memory.
-pub(in crate::data) const PIECE_BYTES: usize = 1 << 16;
+pub(crate) const PIECE_BYTES: usize = 1 << 16;
 
 /// The length in bytes of the first piece of a text, or `None` where more of the text must be seen.
 ///
@@ -11,7 +11,7 @@ pub(in crate::data) const PIECE_BYTES: usize = 1 << 16;
 /// has spaces or lines, the piece is cut between two characters.
 ///
 /// The rule knows nothing of blocks of a file: it is one for training and scoring.
-pub(in crate::data) fn piece_end(text: &str, ended: bool) -> Option<usize> {
+pub(crate) fn piece_end(text: &str, ended: bool) -> Option<usize> {
     if text.len() > PIECE_BYTES {
         Some(cut_before(text, PIECE_BYTES))
     } else {
@@ -32,7 +32,7 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
 
 /// The last place at or before `most`, and not at the start, where a text may be cut; else the character boundary there, or
 /// the first one after it.
-pub(in crate::data) fn cut_before(text: &str, most: usize) -> usize {
+pub(crate) fn cut_before(text: &str, most: usize) -> usize {
     let nearest = most.saturating_sub(PIECE_BYTES);
     let bytes = text.as_bytes();
     let is_cut = |&at: &usize| {

@@ -81,6 +81,19 @@ impl WordTable {
         unknown
     }
 
+    /// The error for the first word of a text that is outside the vocabulary.
+    pub(super) fn first_unknown(&self, text: &str) -> Option<Error> {
+        let mut words = pieces(text)
+            .flat_map(|piece| piece.split_word_bounds())
+            .filter(|segment| !is_blank(segment));
+        let word = words.find(|word| self.id(word).is_none())?;
+        let word: String = word.chars().take(40).map(visible).collect();
+        Some(Error::UnknownSymbol {
+            symbol: format!("`{word}`"),
+            hint: format!("`--on-unknown skip` reads unknown words as `{UNKNOWN}`"),
+        })
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({"kind": "word", "tokens": self.words, "lowercase": self.lowercase})
     }
@@ -346,6 +359,9 @@ mod tests {
             vocabulary.encode(".").ids.first().copied()
         );
         assert_eq!(vocabulary.id('x'), None);
+        let error = vocabulary.try_encode("It said X Y.").unwrap_err();
+        assert_eq!(error.to_string(), "`X` is not in the model's vocabulary");
+        assert_eq!(vocabulary.try_encode("It\n\t said.").unwrap().len(), 4);
     }
 
     #[test]
