@@ -516,7 +516,7 @@ fn check_kind(raw: &Raw, options: &EncodingOptions) -> Result<()> {
     match options {
         EncodingOptions {
             tokens: Some(kind), ..
-        } if !is_text && !(is_words && *kind == TokenKind::Word) => {
+        } if !(is_text || is_words && *kind == TokenKind::Word) => {
             let why = if is_words {
                 "the tokens are those of the file"
             } else {

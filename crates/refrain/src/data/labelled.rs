@@ -360,6 +360,44 @@ fn name_of(paths: &[PathBuf]) -> String {
     }
 }
 
+/// A part that is held back: examples of the data itself, or a file of its own.
+enum Held {
+    Own(Vec<usize>),
+    File(ReadFiles, String),
+}
+
+/// Draws which examples are held back.
+struct Draw {
+    count: usize,
+    /// Those that are not held back yet, shuffled.
+    left: Vec<usize>,
+}
+
+impl Draw {
+    fn new(count: usize, seed: u64) -> Self {
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        // A stream that no shuffle of an epoch reaches.
+        rng.set_stream(u64::MAX);
+        let mut left: Vec<usize> = (0..count).collect();
+        left.shuffle(&mut rng);
+        Self { count, left }
+    }
+
+    fn part(&mut self, portion: &Portion, options: &RawOptions) -> Result<Held> {
+        Ok(match portion {
+            Portion::None => Held::Own(Vec::new()),
+            Portion::Fraction(fraction) => {
+                let size = (self.count as f64 * fraction).round() as usize;
+                Held::Own(self.left.split_off(self.left.len().saturating_sub(size)))
+            }
+            Portion::File(path) => Held::File(
+                read_raw(std::slice::from_ref(path), options, None)?,
+                path.display().to_string(),
+            ),
+        })
+    }
+}
+
 /// Reads data and its parts. Fractions are held back from the data at random (by the seed), since files of labelled data are
 /// often sorted.
 ///
@@ -372,12 +410,7 @@ pub fn read_parts(
     stdin: Option<&[u8]>,
 ) -> Result<Parts> {
     let name = name_of(sources.paths);
-    let ReadFiles {
-        raw,
-        sha256,
-        mut notes,
-        ..
-    } = if sources.paths.is_empty() {
+    let read = if sources.paths.is_empty() {
         ReadFiles {
             raw: demo(),
             sha256: String::new(),
@@ -387,77 +420,57 @@ pub fn read_parts(
     } else {
         read_raw(sources.paths, options, stdin)?
     };
-    let mut hashes = vec![sha256];
-    let count = raw.len();
-    let mut rng = ChaCha12Rng::seed_from_u64(sources.seed);
-    // A stream that no shuffle of an epoch reaches.
-    rng.set_stream(u64::MAX);
-    let mut order: Vec<usize> = (0..count).collect();
-    order.shuffle(&mut rng);
-    let mut hold_back = |fraction: f64| {
-        let size = (count as f64 * fraction).round() as usize;
-        order.split_off(order.len().saturating_sub(size))
-    };
-    let mut part = |portion: &Portion| -> Result<(Option<Vec<usize>>, Option<(Raw, String)>)> {
-        match portion {
-            Portion::None => Ok((None, None)),
-            Portion::Fraction(fraction) => Ok((Some(hold_back(*fraction)), None)),
-            Portion::File(path) => {
-                let read = read_raw(std::slice::from_ref(path), options, None)?;
-                hashes.push(read.sha256);
-                notes.extend(read.notes);
-                Ok((None, Some((read.raw, path.display().to_string()))))
-            }
+    let (mut hashes, mut notes) = (vec![read.sha256], read.notes);
+    let count = read.raw.len();
+    let mut draw = Draw::new(count, sources.seed);
+    let test = draw.part(sources.test, options)?;
+    let validation = draw.part(sources.validation, options)?;
+    let mut place = vec![0_u8; count];
+    for (part, held) in [(1, &validation), (2, &test)] {
+        if let Held::Own(held) = held {
+            held.iter().for_each(|&at| place[at] = part);
         }
-    };
-    let (test_held, test_file) = part(sources.test)?;
-    let (validation_held, validation_file) = part(sources.validation)?;
-    let flags = |held: &[usize]| {
-        let mut flags = vec![false; count];
-        held.iter().for_each(|&at| flags[at] = true);
-        flags
-    };
-    // Both at once, then apart, so that places stay those of the whole.
-    let (validation_held, test_held) = (
-        validation_held.unwrap_or_default(),
-        test_held.unwrap_or_default(),
-    );
-    let both: Vec<usize> = validation_held.iter().chain(&test_held).copied().collect();
-    let (train, held) = raw.split_off(&flags(&both));
-    let is_test = flags(&test_held);
-    let held_flags = flags(&both);
-    let of_held: Vec<bool> = (0..count)
-        .filter(|&at| held_flags[at])
-        .map(|at| is_test[at])
-        .collect();
-    let (validation, test) = held.split_off(&of_held);
+    }
+    let (train, held) = read
+        .raw
+        .split_off(&place.iter().map(|&part| part > 0).collect::<Vec<_>>());
+    let held_places = place.iter().filter(|&&part| part > 0);
+    let (own_validation, own_test) =
+        held.split_off(&held_places.map(|&part| part == 2).collect::<Vec<_>>());
     if train.is_empty() {
         return Err(Error::Unusable {
             problem: format!("`{name}` has {count} examples, and none is left to learn from"),
             hint: "give more data, or a smaller `--validation` or `--test`".into(),
         });
     }
-    let own = |raw: Raw| (!raw.is_empty()).then(|| (raw, name.clone()));
-    for (portion, raw, what) in [
-        (sources.validation, &validation, "validation"),
-        (sources.test, &test, "test"),
-    ] {
-        if matches!(portion, Portion::Fraction(_)) && raw.is_empty() {
-            notes.push(format!("there is too little data for a {what} part"));
+    let mut settle = |held: Held, own: Raw, portion: &Portion, what: &str| match held {
+        Held::File(read, name) => {
+            hashes.push(read.sha256);
+            notes.extend(read.notes);
+            Some((read.raw, name))
         }
-    }
+        Held::Own(_) if own.is_empty() => {
+            if matches!(portion, Portion::Fraction(_)) {
+                notes.push(format!("there is too little data for a {what} part"));
+            }
+            None
+        }
+        Held::Own(_) => Some((own, name.clone())),
+    };
+    let test = settle(test, own_test, sources.test, "test");
+    let validation = settle(validation, own_validation, sources.validation, "validation");
     Ok(Parts {
         train,
-        validation: validation_file.or_else(|| own(validation)),
-        test: test_file.or_else(|| own(test)),
-        sha256: joined(hashes),
+        validation,
+        test,
+        sha256: joined(&hashes),
         notes,
     })
 }
 
 /// One hash of several: the only one as it is.
-fn joined(hashes: Vec<String>) -> String {
-    match &hashes[..] {
+fn joined(hashes: &[String]) -> String {
+    match hashes {
         [only] => only.clone(),
         _ => hex(&Sha256::digest(hashes.join("\n"))),
     }

@@ -317,12 +317,10 @@ impl Run {
         if let Some(accuracy) = of_test("accuracy") {
             figures.push(("test accuracy".into(), format!("{:.2} %", 100.0 * accuracy)));
         }
-        let classes = match self.with_weights_of(&summary.model, |task| task.class_report(compute))
-        {
-            Ok(classes) => classes,
-            // Interrupted before the first model stood.
-            Err(_) => None,
-        };
+        // None where it was interrupted before the first model stood.
+        let classes = self
+            .with_weights_of(&summary.model, |task| task.class_report(compute))
+            .unwrap_or_default();
         super::report::write(
             self.folder.report(),
             &super::report::Report {

@@ -340,8 +340,8 @@ fn a_config_of_another_model_is_refused() {
     );
     refused(
         "task",
-        json!("classify"),
-        &["its `config` cannot be read", "classify"],
+        json!("sing"),
+        &["its `config` cannot be read", "sing"],
     );
     // A key is quoted cut and escaped, whatever it is.
     let key = format!("\u{1b}[2J\n{}", "x".repeat(1 << 20));

@@ -197,6 +197,7 @@ fn gates_have_their_names_and_stand_at_the_position_that_was_read() {
                     Direction::Reverse => [6, 4, 2],
                 };
                 match cell {
+                    CellKind::Mlp => unreachable!("no recurrent layer"),
                     CellKind::Rnn => {
                         assert_eq!(names, ["h"]);
                         assert_eq!(gates[0], h);

@@ -203,6 +203,9 @@ impl Settings {
                     name: key.replace('_', "-"),
                     found: match value {
                         serde_json::Value::String(text) => format!("`{text}`"),
+                        serde_json::Value::Number(number) if number.is_f64() => {
+                            number.as_f64().unwrap_or(f64::NAN).to_string()
+                        }
                         value => value.to_string(),
                     },
                     expected: format!("nothing: `{chosen}` has no such setting"),

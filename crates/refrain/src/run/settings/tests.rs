@@ -185,7 +185,7 @@ fn what_the_cell_or_optimizer_does_not_have_is_refused_by_name() {
         message,
         "`nonlinearity` is `relu`, expected nothing: `cell lstm` has no such setting"
     );
-    assert_eq!(hint, "leave it out, or give `--cell rnn`");
+    assert_eq!(hint, "leave it out, or give `--cell rnn` or `--cell mlp`");
     assert!(
         refused("cell = \"gru\"\nforget_bias = 1")
             .0
@@ -320,7 +320,7 @@ fn unreadable_toml_is_refused_with_its_place() {
     for (text, message) in [
         (
             "cell = \"lstn\"",
-            "column 8: found unknown variant `lstn`, expected one of `rnn`, `gru`, `lstm`",
+            "column 8: found unknown variant `lstn`, expected one of `rnn`, `gru`, `lstm`, `mlp`",
         ),
         (
             "batch = \"big\"",
