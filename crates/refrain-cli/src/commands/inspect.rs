@@ -1,6 +1,6 @@
 //! `refrain inspect`: what is inside a model while it works.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use refrain::checkpoint::write_atomic;
 use refrain::data::labelled::{RawOptions, read_raw};
@@ -9,6 +9,7 @@ use refrain::data::{OnBadRow, TokenReader};
 use refrain::run::model::AnyModel;
 use refrain::run::states;
 
+use super::stdin_of;
 use crate::args::{Inspect, InspectArgs, StatesArgs};
 use crate::context::Context;
 use crate::errors::Exit;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<E
 
 fn write_states(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let compute = context.compute();
+    let available_bytes = machine::available_bytes();
     let most = usize::try_from(args.max).unwrap_or(usize::MAX);
     let bytes = match AnyModel::open(&args.model)? {
         AnyModel::LanguageModel(mut loaded) => {
@@ -34,10 +36,10 @@ fn write_states(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit
                 ids.extend(block?.ids);
             }
             ids.truncate(most);
-            states::of_text(&mut loaded, &compute, &ids)?
+            states::of_text(&mut loaded, &compute, &ids, available_bytes)?
         }
         AnyModel::Labeller(loaded) => {
-            let max_bytes = machine::available_bytes().map_or(1 << 32, |bytes| bytes / 4);
+            let max_bytes = available_bytes.map_or(1 << 32, |bytes| bytes / 4);
             let options = RawOptions {
                 per_step: loaded.encoding.per_step,
                 labelled: false,
@@ -49,16 +51,11 @@ fn write_states(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit
                 on_bad_row: OnBadRow::Error,
                 max_bytes,
             };
-            let mut stdin = None;
-            if args.data.iter().any(|path| path.as_os_str() == "-") {
-                let mut bytes = Vec::new();
-                std::io::stdin().take(max_bytes).read_to_end(&mut bytes)?;
-                stdin = Some(bytes);
-            }
+            let stdin = stdin_of(&args.data, max_bytes)?;
             let mut raw = read_raw(&args.data, &options, stdin.as_deref())?.raw;
             raw.truncate(most);
             let name = args.data[0].display().to_string();
-            states::of_sequences(&loaded, &compute, &raw, &name)?
+            states::of_sequences(&loaded, &compute, &raw, &name, available_bytes)?
         }
     };
     write_atomic(&args.output, &bytes)?;

@@ -157,7 +157,7 @@ impl Encoding {
                 let input = NumberInput {
                     shape: arrays.shape.clone(),
                     whole: chosen.iter().all(|&at| arrays.length(at) == arrays.steps()),
-                    frames: options.per_step && arrays.shape.len() == 4,
+                    frames: arrays.shape.len() == 4,
                     standardisation: Arc::new(Standardisation::measure(arrays, chosen, center)),
                     center,
                 };

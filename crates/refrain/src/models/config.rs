@@ -162,7 +162,16 @@ impl ModelConfig {
         } else {
             vocab * (hidden + 1.0)
         };
-        vocab * embedding + self.layers_estimate(self.embedding_size) + linear
+        vocab * embedding + self.layers_estimate(self.seen_by_language_model()) + linear
+    }
+
+    /// Features that the first layer of a language model sees at a step.
+    fn seen_by_language_model(&self) -> usize {
+        if self.cell == CellKind::Mlp {
+            self.window.saturating_mul(self.embedding_size)
+        } else {
+            self.embedding_size
+        }
     }
 
     /// The number of trainable numbers of a labeller of `classes` classes.
@@ -259,7 +268,13 @@ impl ModelConfig {
     #[must_use]
     pub fn memory_estimate(&self, vocab_size: usize, batch: usize, seq_len: usize) -> f64 {
         let rows = batch as f64 * seq_len as f64;
-        let activations = rows * (self.activations_estimate() + padded(vocab_size) + 16.0);
+        // What the plain network sees, and its gradient.
+        let seen = if self.cell == CellKind::Mlp {
+            2.0 * padded(self.seen_by_language_model())
+        } else {
+            0.0
+        };
+        let activations = rows * (self.activations_estimate() + seen + padded(vocab_size) + 16.0);
         4.0 * (9.0 * self.parameter_estimate(vocab_size) + activations)
     }
 }

@@ -123,9 +123,12 @@ impl<T: Scalar> LanguageModel<T> {
             1.0
         };
         model.embedding.initialise(deviation, rng);
-        model
-            .stack
-            .initialise(&config.stack(config.embedding_size), rng);
+        match &mut model.feed_forward {
+            None => model
+                .stack
+                .initialise(&config.stack(config.embedding_size), rng),
+            Some(net) => net.initialise(&config.feed_forward(0), rng),
+        }
         model.linear.initialise(rng);
         model
     }

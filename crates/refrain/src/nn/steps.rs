@@ -23,7 +23,8 @@ impl Steps {
 
     /// The same, in place.
     pub fn set_uniform(&mut self, seq_len: usize, batch: usize) {
-        if self.len() == seq_len && self.batch() == batch {
+        let is_that = self.rows() == seq_len * batch;
+        if is_that && self.len() == seq_len && self.batch() == batch {
             return;
         }
         self.offsets.clear();

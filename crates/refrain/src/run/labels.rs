@@ -1,5 +1,6 @@
 //! Model files of labellers: what a sequence is made of, its classes and the weights in one file, and back.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::model::{model_path, settings_of};
 use super::settings::{Resolved, Task};
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::encoding::{Input, NumberInput, StoredInput};
-use crate::data::{Encoding, Standardisation};
+use crate::data::{Encoding, Standardisation, TokenKind};
 use crate::error::{Error, Result};
 use crate::models::{Labeller, Output};
 use crate::nn::Parameters as _;
@@ -167,9 +168,28 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
         Vocabularies::None => None,
         Vocabularies::Two { .. } => return Err(wrong("it has two vocabularies, expected one")),
     };
+    let per_step = config.task == Task::Tag;
     let input = match (input, vocabulary) {
+        (StoredInput::Texts, _) if per_step => {
+            return Err(wrong("its `input` is texts, whose steps have no labels"));
+        }
+        (StoredInput::Words, _) if !per_step => {
+            return Err(wrong("its `input` is words, whose sequences have no label"));
+        }
         (StoredInput::Texts, Some(vocabulary)) => Input::Texts(vocabulary),
-        (StoredInput::Words, Some(words)) => Input::Words(words, file.characters.take()),
+        (StoredInput::Words, Some(words)) => {
+            if words.kind() != TokenKind::Word {
+                return Err(wrong("its `vocabulary` is none of words"));
+            }
+            let alphabet = file.characters.take();
+            if alphabet
+                .as_ref()
+                .is_some_and(|alphabet| alphabet.kind() != TokenKind::Char)
+            {
+                return Err(wrong("its `characters` are none"));
+            }
+            Input::Words(words, alphabet)
+        }
         (StoredInput::Texts | StoredInput::Words, None) => {
             return Err(wrong("its metadata has no `vocabulary`"));
         }
@@ -185,11 +205,7 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
             let size = shape.iter().skip(1).try_fold(1_usize, |size, &axis| {
                 size.checked_mul(axis).filter(|&size| size <= MAX_STEP)
             });
-            let fits = if frames {
-                shape.len() == 4
-            } else {
-                (2..=3).contains(&shape.len())
-            };
+            let fits = (2..=4).contains(&shape.len()) && frames == (shape.len() == 4);
             if !fits || shape.contains(&0) || size.is_none() || shape[0] > MAX_STEP {
                 return Err(wrong(&format!("its `input` has the shape {shape:?}")));
             }
@@ -213,8 +229,12 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
     if file.labels.len() < 2 {
         return Err(wrong("its `labels` are fewer than two"));
     }
+    let distinct: HashSet<_> = file.labels.iter().collect();
+    if distinct.len() < file.labels.len() {
+        return Err(wrong("of its `labels` two are the same"));
+    }
     Ok(Encoding {
-        per_step: config.task == Task::Tag,
+        per_step,
         input,
         labels: std::mem::take(&mut file.labels),
         max_length: config.max_length,

@@ -151,14 +151,13 @@ fn some_rows(
         notes.push(format!("`{}` begins anew", parameter.name));
         return Ok(());
     };
-    let expected: Vec<usize> = shape[..1]
-        .iter()
-        .chain(&parameter.shape[1..])
-        .copied()
-        .collect();
+    // A single number has no rows: then the shape that is wanted is this model's.
+    let rows_there = shape.first().copied().unwrap_or(parameter.shape[0]);
+    let mut expected = parameter.shape.clone();
+    expected[0] = rows_there;
     let values = file.tensors.take(&parameter.name, &expected)?;
     let size: usize = parameter.shape[1..].iter().product();
-    for &(mine, other) in rows.iter().filter(|(_, other)| *other < shape[0]) {
+    for &(mine, other) in rows.iter().filter(|(_, other)| *other < rows_there) {
         parameter.value[mine * size..][..size].copy_from_slice(&values[other * size..][..size]);
     }
     let all = parameter.shape[0];

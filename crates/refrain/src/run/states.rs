@@ -8,8 +8,10 @@ use super::model::LoadedModel;
 use crate::data::NpzWriter;
 use crate::data::labelled::Raw;
 use crate::error::{Error, Result};
-use crate::models::{Body, LabellerSpace, LanguageModelSpace, SequenceBatch, TokenBatch, rows_of};
-use crate::nn::{Direction, Stack, StackSpace, Steps};
+use crate::models::{
+    Body, LabellerSpace, LanguageModelSpace, ModelConfig, SequenceBatch, TokenBatch, rows_of,
+};
+use crate::nn::{CellKind, Direction, Stack, StackSpace, Steps};
 use crate::train::scoring_batches;
 
 /// An array over sequences and steps, zero past the end of a sequence.
@@ -136,11 +138,43 @@ fn no_states(path: &std::path::Path) -> Error {
     }
 }
 
+/// Refuses what would not fit: one long sequence pads all others.
+fn check_room(
+    config: &ModelConfig,
+    sequences: usize,
+    steps: usize,
+    available_bytes: Option<u64>,
+) -> Result<()> {
+    let arrays = match config.cell {
+        CellKind::Lstm => 6.0,
+        CellKind::Gru => 4.0,
+        CellKind::Rnn | CellKind::Mlp => 1.0,
+    };
+    let ways = if config.bidirectional { 2.0 } else { 1.0 };
+    let units = arrays * ways * config.num_layers as f64 * config.hidden_size as f64;
+    // The arrays, and the file made of them.
+    let needed = 2.0 * 4.0 * units * sequences as f64 * steps as f64;
+    match available_bytes {
+        Some(available_bytes) if needed > available_bytes as f64 => Err(Error::Memory {
+            needed_bytes: needed as u64,
+            available_bytes,
+            hint: "give fewer by `--max`, or leave the longest sequences out".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The states of a language model over a text, read from state zero: an `.npz` file's bytes.
 ///
 /// # Errors
-/// [`Error::Model`] of a plain network; [`Error::Unusable`] where there is no token.
-pub fn of_text(loaded: &mut LoadedModel, compute: &Compute, ids: &[u32]) -> Result<Vec<u8>> {
+/// [`Error::Model`] of a plain network; [`Error::Unusable`] where there is no token; [`Error::Memory`] where the states would
+/// take more than `available_bytes`.
+pub fn of_text(
+    loaded: &mut LoadedModel,
+    compute: &Compute,
+    ids: &[u32],
+    available_bytes: Option<u64>,
+) -> Result<Vec<u8>> {
     if loaded.model.feed_forward.is_some() {
         return Err(no_states(&loaded.path));
     }
@@ -150,6 +184,7 @@ pub fn of_text(loaded: &mut LoadedModel, compute: &Compute, ids: &[u32]) -> Resu
             hint: "give a text of one token or more".into(),
         });
     }
+    check_room(&loaded.config.model, 1, ids.len(), available_bytes)?;
     let model = &mut loaded.model;
     let mut space = LanguageModelSpace::default();
     model.prepare(&mut space);
@@ -173,12 +208,14 @@ pub fn of_text(loaded: &mut LoadedModel, compute: &Compute, ids: &[u32]) -> Resu
 /// The states of a labeller over sequences, in their order: an `.npz` file's bytes.
 ///
 /// # Errors
-/// [`Error::Model`] of a plain network; [`Error::Unusable`] where the data is not what the model reads.
+/// [`Error::Model`] of a plain network; [`Error::Unusable`] where the data is not what the model reads; [`Error::Memory`] where
+/// the states would take more than `available_bytes`.
 pub fn of_sequences(
     loaded: &LoadedLabeller,
     compute: &Compute,
     raw: &Raw,
     name: &str,
+    available_bytes: Option<u64>,
 ) -> Result<Vec<u8>> {
     let Body::Recurrent(stack) = &loaded.model.encoder.body else {
         return Err(no_states(&loaded.path));
@@ -186,6 +223,12 @@ pub fn of_sequences(
     let examples = loaded.encoding.encode(raw, name, false)?.examples;
     let (starts, lengths) = (examples.starts(), examples.lengths().to_vec());
     let longest = lengths.iter().copied().max().unwrap_or(0);
+    check_room(
+        &loaded.config.model,
+        lengths.len(),
+        longest,
+        available_bytes,
+    )?;
     let mut states = States::new(lengths.len(), longest);
     let mut space = LabellerSpace::default();
     let mut batch = SequenceBatch::default();

@@ -51,6 +51,31 @@ pub struct Run {
     memory_bytes: u64,
 }
 
+/// A task with its first weights, and what was found out on the way to it.
+struct Built {
+    task: Box<dyn RunTask>,
+    sha256: String,
+    notes: Vec<String>,
+    memory_bytes: u64,
+}
+
+impl Built {
+    fn new(prepared: Prepared, config: &Resolved, weights: Weights) -> Result<Self> {
+        let mut task = (prepared.build)(config, weights);
+        let mut notes = prepared.notes;
+        if let Some(from) = config.from.as_ref().filter(|_| weights == Weights::Drawn) {
+            let own = task.model_file(config, Map::new());
+            notes.extend(from_model(from, task.as_mut(), &own)?);
+        }
+        Ok(Self {
+            task,
+            sha256: prepared.sha256,
+            notes,
+            memory_bytes: prepared.memory_bytes,
+        })
+    }
+}
+
 /// What came of a run so far.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -96,47 +121,41 @@ impl Run {
         RunFolder::check_new(output, overwrite)?;
         check_outside(&config, output)?;
         let mut prepared = prepare(&mut config, &mut given, Weights::Drawn)?;
-        let folder = RunFolder::create(output, overwrite)?;
-        if let Some(bytes) = prepared.stdin.take() {
-            // All of the data, whatever other files were named: `-` now stands for this copy.
-            write_atomic(&folder.stdin(), &bytes)?;
-            config.data = vec!["-".into()];
-        }
         config.choose_intervals(prepared.steps_per_epoch);
         if open_budget {
             lengthen_budget(&mut prepared, &mut config);
         }
         shorten_warmup(&mut prepared, &mut config);
+        let stdin = prepared.stdin.take();
+        if stdin.is_some() {
+            // All of the data, whatever other files were named: `-` now stands for the copy in the folder.
+            config.data = vec!["-".into()];
+        }
+        // The last that can go wrong: a model to begin with that does not fit.
+        let built = Built::new(prepared, &config, Weights::Drawn)?;
+        let folder = RunFolder::create(output, overwrite)?;
+        if let Some(bytes) = stdin {
+            write_atomic(&folder.stdin(), &bytes)?;
+        }
         folder.write_config(&config.to_toml())?;
-        let run = Self::new(prepared, folder, config, Weights::Drawn)?;
+        let run = Self::new(built, folder, config);
         // An empty log and the state of step 0: from here on a kill at any moment can be resumed.
         MetricsLog::create(run.folder.metrics())?.sync()?;
         run.write_state()?;
         Ok(run)
     }
 
-    fn new(
-        prepared: Prepared,
-        folder: RunFolder,
-        config: Resolved,
-        weights: Weights,
-    ) -> Result<Self> {
-        let mut task = (prepared.build)(&config, weights);
-        let mut notes = prepared.notes;
-        if let Some(from) = config.from.as_ref().filter(|_| weights == Weights::Drawn) {
-            let own = task.model_file(&config, Map::new());
-            notes.extend(from_model(from, task.as_mut(), &own)?);
-        }
-        Ok(Self {
+    fn new(built: Built, folder: RunFolder, config: Resolved) -> Self {
+        Self {
             folder,
-            optimizer: Optimizer::new(&config.optimizer, task.parameters()),
-            task,
+            optimizer: Optimizer::new(&config.optimizer, built.task.parameters()),
+            task: built.task,
             config,
-            data_sha256: prepared.sha256,
+            data_sha256: built.sha256,
             progress: Progress::default(),
-            notes,
-            memory_bytes: prepared.memory_bytes,
-        })
+            notes: built.notes,
+            memory_bytes: built.memory_bytes,
+        }
     }
 
     /// Goes on with a run exactly where its state stands. `changes` may hold another budget.
@@ -170,7 +189,8 @@ impl Run {
             Weights::Drawn
         };
         let prepared = prepare(&mut config, &mut given, weights)?;
-        let mut run = Self::new(prepared, folder, config, weights)?;
+        let built = Built::new(prepared, &config, weights)?;
+        let mut run = Self::new(built, folder, config);
         if run.folder.state().exists() {
             run.read_state()?;
         }
@@ -441,6 +461,8 @@ impl Run {
 fn visit_weights(task: &mut dyn RunTask, visit: &mut dyn FnMut(&mut Parameter<f32>)) {
     task.parameters_mut()
         .visit_mut(&mut |parameter| visit(parameter));
+    task.parameters_mut()
+        .visit_buffers_mut(&mut |buffer| visit(buffer));
 }
 
 /// Puts the weights of a file into a task; what stood there goes to `present`.

@@ -6,10 +6,10 @@ use super::buckets::BucketPlan;
 use super::events::{Start, Validation};
 use super::{Carried, Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Encoding;
-use crate::data::examples::{Examples, Starts, hide_rare_words};
+use crate::data::examples::{Examples, Labels, Starts, hide_rare_words};
 use crate::error::{Error, Result};
 use crate::metrics::Confusion;
-use crate::models::{LabelBatch, Labeller, LabellerSpace, SequenceBatch};
+use crate::models::{LabelBatch, Labeller, LabellerSpace, SequenceBatch, rows_of};
 use crate::nn::Parameters;
 
 /// Rows over time of a batch that is only scored.
@@ -186,13 +186,24 @@ pub fn score_labels(
     let starts = examples.starts();
     let mut confusion = Confusion::new(model.classes());
     let (mut batch, mut labels) = (SequenceBatch::default(), LabelBatch::default());
-    let mut total = 0.0;
+    // Of each sequence by itself, so that it does not matter in which batch it was.
+    let mut losses = vec![0.0; examples.len()];
     compute.run(|| {
         model.pack(space, false);
         for chosen in scoring_batches(examples.lengths()) {
             examples.fill(&chosen, &starts, &mut batch);
             examples.fill_labels(&chosen, &starts, &batch.steps, &[], &mut labels);
-            total += model.loss(compute, space, &batch, &labels);
+            model.loss(compute, space, &batch, &labels);
+            let places: Vec<usize> = match examples.labels() {
+                Labels::Steps(_) => rows_of(&batch.steps).map(|(place, _)| place).collect(),
+                Labels::None | Labels::Sequences(_) => (0..chosen.len()).collect(),
+            };
+            let weighted = space.losses().iter().zip(&labels.weights);
+            for (place, (loss, &weight)) in places.into_iter().zip(weighted) {
+                if weight > 0.0 {
+                    losses[chosen[place]] += loss;
+                }
+            }
             let scores = space.scores();
             for (row, (&label, &weight)) in labels.labels.iter().zip(&labels.weights).enumerate() {
                 if weight > 0.0 {
@@ -206,7 +217,7 @@ pub fn score_labels(
     });
     let known = confusion.total();
     (known > 0).then(|| LabelScore {
-        loss_nats: total / known as f64,
+        loss_nats: losses.iter().sum::<f64>() / known as f64,
         confusion,
     })
 }

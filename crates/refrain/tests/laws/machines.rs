@@ -125,6 +125,35 @@ fn threads_and_instruction_sets_change_no_bit_of_a_large_model() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn nor_of_the_plain_network(
+        optimizer in sample::select(OptimizerKind::ALL),
+        (hidden_size, num_layers, embedding_size) in (1usize..40, 1usize..4, 1usize..12),
+        (window, tie_weights) in (1usize..9, any::<bool>()),
+        (vocab_size, batch, seq_len) in (1usize..40, 1usize..14, 1usize..12),
+        seed in any::<u64>(),
+    ) {
+        check(&Recipe {
+            config: ModelConfig {
+                dropout: 0.3,
+                embedding_size: if tie_weights { hidden_size } else { embedding_size },
+                tie_weights,
+                window,
+                ..plain(CellKind::Mlp, hidden_size, num_layers)
+            },
+            optimizer,
+            vocab_size,
+            batch,
+            seq_len,
+            steps: 3,
+            seed,
+        });
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]

@@ -7,6 +7,7 @@
 mod chunks;
 mod digests;
 mod hostile;
+mod labels;
 mod machines;
 mod model_files;
 mod plans;

@@ -1,6 +1,6 @@
 //! `refrain evaluate` of a classifier or tagger.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use refrain::checkpoint::write_atomic;
 use refrain::data::OnBadRow;
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::refuse;
 use crate::args::EvaluateArgs;
+use crate::commands::stdin_of;
 use crate::context::{Context, Talk};
 use crate::errors::{Exit, failure};
 use crate::machine;
@@ -56,12 +57,7 @@ pub(super) fn run(
         on_bad_row: args.on_bad_row.unwrap_or(OnBadRow::Error),
         max_bytes,
     };
-    let mut stdin = None;
-    if args.data.iter().any(|path| path.as_os_str() == "-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().take(max_bytes).read_to_end(&mut bytes)?;
-        stdin = Some(bytes);
-    }
+    let stdin = stdin_of(&args.data, max_bytes)?;
     let read = read_raw(&args.data, &options, stdin.as_deref())?;
     for note in &read.notes {
         context.notice(note);
