@@ -48,7 +48,6 @@ pub const SCOPES: &[Scope] = &[
             "max_length",
             "class_weights",
             "bidirectional",
-            "embeddings",
         ],
         tasks: &[Classify, Tag],
         ..EVERYWHERE
@@ -162,9 +161,6 @@ fn reason(key: &str, choice: Choice) -> Option<&'static str> {
         "bidirectional" if choice.task == Lm => {
             Some("leave it out: reading backwards it would see what it has to predict")
         }
-        "embeddings" if choice.task == Lm => Some(
-            "leave it out: a language model learns its vectors from its own text; `--from MODEL` starts from a model",
-        ),
         _ => None,
     }
 }
