@@ -195,14 +195,15 @@ fn tensor_names() -> BTreeSet<String> {
         names.insert(general(&parameter.name));
     };
     for cell in CellKind::ALL {
+        let recurrent = *cell != CellKind::Mlp;
         let config = ModelConfig {
             cell: *cell,
             hidden_size: 2,
             num_layers: 2,
             embedding_size: 2,
-            bidirectional: true,
-            layer_norm: true,
-            batch_norm: true,
+            bidirectional: recurrent,
+            layer_norm: recurrent,
+            batch_norm: recurrent,
             ..ModelConfig::default()
         };
         for shape in &shapes {
