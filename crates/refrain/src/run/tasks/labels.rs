@@ -17,7 +17,9 @@ use crate::run::Given;
 use crate::run::labels::{labeller_file, output_of};
 use crate::run::settings::{ClassWeights, Resolved, Task as TaskName};
 use crate::run::start::from_vectors;
-use crate::train::{LabelData, LabelPlan, LabelTask, Purpose, Score, balanced_weights, keyed_rng};
+use crate::train::{
+    LabelData, LabelPlan, LabelTask, Purpose, Score, balanced_weights, keyed_rng, scored_rows,
+};
 
 impl RunTask for LabelTask {
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile {
@@ -240,7 +242,12 @@ pub(super) fn prepare(
 fn memory(config: &Resolved, data: &LabelData, given: &Given<'_>) -> Result<u64> {
     let lengths = data.train.lengths();
     let longest = falling_order(lengths).into_iter().take(config.batch);
-    let rows: usize = longest.map(|at| lengths[at]).sum();
+    let trained: usize = longest.map(|at| lengths[at]).sum();
+    let scored = [&data.validation, &data.test].into_iter().flatten();
+    let scored =
+        scored.map(|part| scored_rows(part).max(part.lengths().iter().copied().max().unwrap_or(0)));
+    // A batch that is scored keeps no gradients, so this is more than it takes.
+    let rows = scored.max().unwrap_or(0).max(trained);
     let model = config.model.labeller_memory(
         &data.encoding.shape(),
         output_of(config.task),
