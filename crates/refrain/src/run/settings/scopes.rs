@@ -193,8 +193,13 @@ impl Settings {
                 && *value != serde_json::Value::Bool(false)
             {
                 let (chosen, wanted) = choice.refusal(scope);
-                let hint = reason(key, choice)
-                    .map_or_else(|| format!("leave it out, or give {wanted}"), Into::into);
+                let hint = reason(key, choice).map_or_else(
+                    || match holds(scope.tasks, &choice.task) {
+                        true => format!("leave it out, or give {wanted}"),
+                        false => format!("leave it out: it is for {wanted}"),
+                    },
+                    Into::into,
+                );
                 return Err(Error::Setting {
                     name: key.replace('_', "-"),
                     found: match value {
