@@ -290,6 +290,7 @@ def train(args, settings, model, parts):
         "validation": {"accuracy": best},
         "test": {"accuracy": accuracy(model, parts["test"])},
         "seconds_per_epoch": median(seconds or [spent]),
+        "epochs": seconds,
         "parameters": sum(value.numel() for value in model.parameters()),
         "threads": args.threads,
         "machine": {"torch": torch.__version__, "isa": torch.backends.cpu.get_cpu_capability()},

@@ -1,6 +1,9 @@
+mod tasks;
+
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,16 +19,12 @@ pub(crate) struct Arguments {
     /// The engine to measure beside Refrain
     #[arg(long, value_enum)]
     against: Against,
-    /// Workloads by name, CELL-V-E-H-L-B-T or sample-CELL-V-E-H-L; without, the usual ones of --what
-    #[arg(value_name = "WORKLOAD")]
-    workloads: Vec<Workload>,
+    /// Workloads by name, CELL-V-E-H-L-B-T or sample-CELL-V-E-H-L; or whole trainings, classify, tag, pictures or video;
+    /// without, the usual workloads of --what
+    #[arg(value_name = "WORKLOAD|TASK")]
+    names: Vec<Name>,
     /// Which of the usual workloads
-    #[arg(
-        long,
-        value_enum,
-        default_value = "train",
-        conflicts_with = "workloads"
-    )]
+    #[arg(long, value_enum, default_value = "train", conflicts_with = "names")]
     what: What,
     /// Rounds: each measures every engine once, one after the other
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -39,9 +38,33 @@ pub(crate) struct Arguments {
     /// Measure PyTorch with OMP_WAIT_POLICY=passive too (its threads wait without spinning)
     #[arg(long)]
     passive: bool,
+    /// Seeds of whole trainings, from 1
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: u32,
+    /// Measure whole trainings once more with one busy thread beside them
+    #[arg(long)]
+    beside_load: bool,
     /// Results as JSON on stdout
     #[arg(long)]
     json: bool,
+}
+
+/// What to measure.
+#[derive(Clone, Debug)]
+enum Name {
+    Workload(Workload),
+    Task(tasks::Task),
+}
+
+impl FromStr for Name {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match <tasks::Task as clap::ValueEnum>::from_str(name, false) {
+            Ok(task) => Ok(Self::Task(task)),
+            Err(_) => name.parse().map(Self::Workload),
+        }
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -77,17 +100,33 @@ impl Engine {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Against::Torch = arguments.against;
+    let (mut workloads, mut tasks) = (Vec::new(), Vec::new());
+    for name in &arguments.names {
+        match name {
+            Name::Workload(workload) => workloads.push(workload.clone()),
+            Name::Task(task) => tasks.push(*task),
+        }
+    }
+    ensure!(
+        workloads.is_empty() || tasks.is_empty(),
+        "give workloads or whole trainings, not both: they are measured differently"
+    );
+    ensure!(
+        !(tasks.is_empty() && arguments.beside_load),
+        "--beside-load is for whole trainings: name some of classify, tag, pictures, video"
+    );
     let python = python::interpreter()?;
     build()?;
+    if !tasks.is_empty() {
+        return tasks::run(&tasks, &python, arguments);
+    }
     let mut engines = vec![Engine::Refrain, Engine::Torch];
     if arguments.passive {
         engines.push(Engine::TorchPassive);
     }
-    let workloads = if arguments.workloads.is_empty() {
-        arguments.what.workloads()
-    } else {
-        arguments.workloads.clone()
-    };
+    if workloads.is_empty() {
+        workloads = arguments.what.workloads();
+    }
     let mut results = Vec::new();
     for workload in workloads {
         let mut series: Vec<Series> = engines.iter().map(|&engine| Series::new(engine)).collect();
@@ -115,6 +154,11 @@ fn build() -> Result<()> {
     Ok(())
 }
 
+/// The command as [`build`] leaves it.
+fn refrain_program() -> PathBuf {
+    target().join(format!("release/refrain{}", env::consts::EXE_SUFFIX))
+}
+
 /// One engine on one workload, once.
 fn measure(
     engine: Engine,
@@ -125,8 +169,7 @@ fn measure(
     let name = workload.to_string();
     let mut command = match engine {
         Engine::Refrain => {
-            let program = format!("release/refrain{}", env::consts::EXE_SUFFIX);
-            let mut command = Command::new(target().join(program));
+            let mut command = Command::new(refrain_program());
             command.args(["bench", "--workload", &name, "--json"]);
             // Sampling picks its own best number of threads, as PyTorch's script does.
             if workload.kind == Kind::Train {

@@ -154,6 +154,19 @@ fn list() {
     }
 }
 
+/// A file of a data set, unpacked.
+pub(crate) fn unpacked(set: &str, file: &str) -> Result<Vec<u8>> {
+    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), set)?;
+    convert::bytes(&source.join(file))
+}
+
+/// Writes the clips of `grid_video` into a folder, as the chore does.
+pub(crate) fn grid_video(to: &Path) -> Result<()> {
+    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), "grid_video")?;
+    convert::grid_video(&source, to)?;
+    Ok(())
+}
+
 /// Where a data set lies.
 fn source_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf> {
     let folder = named.unwrap_or_else(|| root().join("../shared/data"));

@@ -90,7 +90,12 @@ fn quick(args: &[String]) -> Option<Vec<String>> {
         "train" => {
             // The demo keeps its sizes, which are small: its own recipe is what is to be seen.
             let demo = args.get(2).is_some_and(|arg| arg.starts_with('-'));
-            let sizes = if demo { &[][..] } else { &SMALL };
+            let sizes = match args[1].as_str() {
+                _ if demo => &[][..],
+                "lm" => &SMALL,
+                // Whole sequences have no chunks.
+                _ => &SMALL[..2],
+            };
             let mut flags = BUDGETS.to_vec();
             flags.extend(sizes.iter().filter_map(|size| size.split('=').next()));
             let mut quick = without(args, &flags);
@@ -126,20 +131,65 @@ fn succeed(folder: &Path, args: &[String]) -> Output {
     output
 }
 
-/// A folder with the texts that the documents name.
-fn folder_with_texts() -> tempfile::TempDir {
+/// A folder with the data that the documents name.
+fn folder_with_data() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     let text =
         "To be, or not to be, that is the question:\nwhether 'tis nobler in the mind to suffer\n";
-    fs::write(folder.path().join("input.txt"), text.repeat(20)).unwrap();
-    fs::write(folder.path().join("other.txt"), text).unwrap();
+    write("input.txt", text.repeat(20).as_bytes());
+    write("other.txt", text.as_bytes());
+    let reviews = "a warm film\tgood\na cold film\tbad\na warm , warm plot\tgood\nso cold\tbad\n";
+    let head = "text\tlabel\n";
+    write(
+        "reviews.tsv",
+        format!("{head}{}", reviews.repeat(8)).as_bytes(),
+    );
+    write("test.tsv", format!("{head}{reviews}").as_bytes());
+    write("new.txt", b"a warm ending\na cold one\n");
+    let token = |(at, (form, tag)): (usize, (&str, &str))| {
+        format!("{}\t{form}\t_\t{tag}\t_\t_\t_\t_\t_\t_\n", at + 1)
+    };
+    let sentence = [("the", "DET"), ("dog", "NOUN"), ("barks", "VERB")];
+    let sentence: String = sentence.into_iter().enumerate().map(token).collect();
+    write(
+        "train.conllu",
+        format!("{sentence}\n").repeat(12).as_bytes(),
+    );
+    write("dev.conllu", format!("{sentence}\n").repeat(3).as_bytes());
+    // Twelve pictures of 4 x 4 pixels, as IDX has them, dark ones and bright ones.
+    let head = |kind: u8, sizes: &[u32]| {
+        let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+        [0, 0, 8, kind]
+            .into_iter()
+            .chain(sizes)
+            .collect::<Vec<u8>>()
+    };
+    let labels: Vec<u8> = (0..12).map(|at| at % 2).collect();
+    let pixels = labels.iter().flat_map(|label| [200 * label + 9; 16]);
+    let pictures: Vec<u8> = head(3, &[12, 4, 4]).into_iter().chain(pixels).collect();
+    write("train-images-idx3-ubyte", &pictures);
+    write(
+        "train-labels-idx1-ubyte",
+        &[head(1, &[12]), labels].concat(),
+    );
+    // Eight clips of three frames of 8 x 8 pixels.
+    let shape = [8, 3, 8, 8, 1];
+    let pixels: Vec<f32> = (0..shape.iter().product())
+        .map(|at| (at % 7) as f32)
+        .collect();
+    let labels: Vec<i64> = (0..24).map(|at| at % 3).collect();
+    let mut video = refrain::data::NpzWriter::new();
+    video.add_f32("inputs", &shape, &pixels).unwrap();
+    video.add_i64("labels", &shape[..2], &labels).unwrap();
+    write("video.npz", &video.finish().unwrap());
     folder
 }
 
 #[test]
 fn every_command_of_the_documents_runs() {
     for document in DOCUMENTS {
-        let folder = folder_with_texts();
+        let folder = folder_with_data();
         for args in commands(document) {
             // As it stands: whatever is wrong with it is told before the help is.
             let mut help = args.clone();
@@ -173,7 +223,9 @@ fn every_command_of_the_documents_runs() {
 #[test]
 fn the_readme_shows_every_command() {
     let shown = commands("README.md");
-    for command in ["train", "sample", "evaluate", "info", "hello"] {
+    for command in [
+        "train", "sample", "predict", "evaluate", "inspect", "info", "hello",
+    ] {
         assert!(
             shown.iter().any(|args| args[0] == command),
             "README.md shows no `{command}`"
@@ -184,16 +236,38 @@ fn the_readme_shows_every_command() {
     assert!(shown.iter().flatten().any(|arg| arg == "--resume"));
 }
 
+/// What a link calls a heading.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.collect::<String>().replace(' ', "-")
+}
+
 #[test]
 fn what_a_document_links_to_is_there() {
     for document in DOCUMENTS {
         let path = root().join(document);
         let text = fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1) {
-            let target = link.split(')').next().unwrap();
-            if !target.starts_with("http") {
-                let target = path.parent().unwrap().join(target);
-                assert!(target.exists(), "{document} links to {}", target.display());
+            let link = link.split(')').next().unwrap();
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{document} links to {}", target.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor(line) == heading),
+                    "{document} links to the heading {link}"
+                );
             }
         }
     }

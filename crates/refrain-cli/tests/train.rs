@@ -1,18 +1,17 @@
 //! The real binary, trained, killed, resumed: the bytes are those of a run that was never stopped.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-/// Long enough for any of these runs on a busy machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(120);
+use support::{fail, lines, output, refrain, same_run, succeed, wait_until};
+
 const SMALL: &[&str] = &[
     "--hidden-size=24",
     "--embedding-size=8",
@@ -34,49 +33,6 @@ fn small_but(more: &[&str]) -> Vec<&'static str> {
         .copied()
         .filter(|flag| !more.iter().any(|given| name(given) == name(flag)))
         .collect()
-}
-
-fn refrain(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_refrain"));
-    command
-        .args(args)
-        .env_remove("REFRAIN_ISA")
-        .stdin(Stdio::null());
-    command
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn succeed(command: &mut Command) -> Value {
-    let output = output(command);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
-}
-
-/// The exit code, message and hint of a command that fails.
-#[track_caller]
-fn fail(command: &mut Command) -> (i32, String, String) {
-    let output = output(command);
-    let code = output.status.code().unwrap();
-    assert_ne!(code, 0, "{command:?}");
-    assert_ne!(
-        code,
-        101,
-        "a panic: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let error: Value = serde_json::from_slice(&output.stderr)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    let part = |name: &str| error["error"][name].as_str().unwrap_or_default().to_owned();
-    (code, part("message"), part("hint"))
 }
 
 /// A folder with a text of words that is made here.
@@ -129,55 +85,6 @@ impl Place {
             "--json",
         ])
     }
-}
-
-/// Every step's line, and that each stands once.
-#[track_caller]
-fn steps(run: &Path) -> BTreeMap<u64, Value> {
-    let mut steps = BTreeMap::new();
-    for line in fs::read_to_string(run.join("metrics.jsonl"))
-        .unwrap()
-        .lines()
-    {
-        let mut event: Value = serde_json::from_str(line).unwrap();
-        if event["event"] == "step" {
-            for of_the_clock in ["elapsed_s", "tokens_per_s"] {
-                event.as_object_mut().unwrap().remove(of_the_clock);
-            }
-            let number = event["step"].as_u64().unwrap();
-            assert!(
-                steps.insert(number, event).is_none(),
-                "step {number} stands twice"
-            );
-        }
-    }
-    steps
-}
-
-#[track_caller]
-fn same_run(found: &Path, expected: &Path) {
-    for name in ["last.safetensors", "best.safetensors"] {
-        assert!(
-            fs::read(found.join(name)).unwrap() == fs::read(expected.join(name)).unwrap(),
-            "{name} of {} differs",
-            found.display()
-        );
-    }
-    assert_eq!(steps(found), steps(expected));
-}
-
-fn wait_until(child: &mut Child, what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() && child.try_wait().unwrap().is_none() {
-        assert!(start.elapsed() < PATIENCE, "waited for {what}");
-        std::thread::sleep(Duration::from_micros(200));
-    }
-}
-
-fn lines(path: &Path) -> usize {
-    fs::read(path).map_or(0, |bytes| {
-        bytes.iter().filter(|&&byte| byte == b'\n').count()
-    })
 }
 
 #[test]

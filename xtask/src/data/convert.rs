@@ -160,7 +160,7 @@ pub(super) fn emoji(from: &Path, to: &Path) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let reader = source::open(path)?;
     reader

@@ -1,12 +1,15 @@
 //! `refrain info`.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use refrain::Error;
-use refrain::data::{TokenKind, Vocabulary};
-use refrain::nn::Parameters as _;
-use refrain::run::model::LoadedModel;
+use refrain::data::encoding::Input;
+use refrain::data::{Encoding, TokenKind, Vocabulary};
+use refrain::nn::{Parameter, Parameters as _};
+use refrain::run::model::AnyModel;
+use refrain::run::settings::Resolved;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -33,99 +36,184 @@ struct Row {
     tied: bool,
 }
 
+/// What is told of a model of any task.
+struct Told<'a> {
+    path: &'a Path,
+    config: &'a Resolved,
+    trained: &'a Map<String, Value>,
+    rows: Vec<Row>,
+    /// Trainable numbers.
+    total: u64,
+    vocabulary: Option<&'a Vocabulary>,
+    /// What a labeller reads and tells apart.
+    encoding: Option<&'a Encoding>,
+}
+
+impl<'a> Told<'a> {
+    fn new(model: &'a AnyModel) -> Self {
+        let mut rows = Vec::new();
+        let mut row = |parameter: &Parameter<f32>, tied: bool| {
+            rows.push(Row {
+                name: parameter.name.clone(),
+                shape: parameter.shape.clone(),
+                count: parameter.len() as u64,
+                tied,
+            });
+        };
+        match model {
+            AnyModel::LanguageModel(loaded) => {
+                let tied = loaded.model.config.tie_weights;
+                loaded.model.visit_all(&mut |parameter| {
+                    row(parameter, tied && parameter.name == "linear.weight");
+                });
+                Self {
+                    path: &loaded.path,
+                    config: &loaded.config,
+                    trained: &loaded.trained,
+                    rows,
+                    total: loaded.model.parameter_count() as u64,
+                    vocabulary: Some(&loaded.vocabulary),
+                    encoding: None,
+                }
+            }
+            AnyModel::Labeller(loaded) => {
+                loaded.model.visit(&mut |parameter| row(parameter, false));
+                loaded.model.visit_buffers(&mut |buffer| row(buffer, false));
+                Self {
+                    path: &loaded.path,
+                    config: &loaded.config,
+                    trained: &loaded.trained,
+                    rows,
+                    total: loaded.model.parameter_count() as u64,
+                    vocabulary: loaded.encoding.vocabulary(),
+                    encoding: Some(&loaded.encoding),
+                }
+            }
+        }
+    }
+
+    /// The settings as the model file keeps them.
+    fn settings(&self) -> anyhow::Result<Map<String, Value>> {
+        let config = serde_json::to_value(self.config.model_config_json())?;
+        let Value::Object(config) = config else {
+            anyhow::bail!("the settings are not an object");
+        };
+        Ok(config)
+    }
+
+    fn object(&self, file_bytes: u64) -> anyhow::Result<Value> {
+        let own = self.rows.iter().filter(|row| !row.tied);
+        let mut parameters: Map<String, Value> = own
+            .map(|row| (row.name.clone(), row.count.into()))
+            .collect();
+        parameters.insert("total".into(), self.total.into());
+        let shapes: Map<String, Value> = self
+            .rows
+            .iter()
+            .map(|row| (row.name.clone(), json!(row.shape)))
+            .collect();
+        let path = self.path.to_str().context("the path is not UTF-8")?;
+        let mut object = json!({
+            "path": path,
+            "file_bytes": file_bytes,
+            "task": self.config.task,
+            "cell": self.config.model.cell,
+            "parameters": parameters,
+            "shapes": shapes,
+            "config": self.settings()?,
+            "vocabulary_size": self.vocabulary.map_or(0, Vocabulary::len),
+            "trained": self.trained,
+        });
+        if let Some(vocabulary) = self.vocabulary {
+            object["vocabulary"] = vocabulary.to_json();
+        }
+        if let Some(encoding) = self.encoding {
+            object["labels"] = json!(encoding.labels);
+            object["input"] = encoding.to_json();
+        }
+        Ok(object)
+    }
+}
+
 pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result<Exit> {
-    let loaded = LoadedModel::open(&args.model)?;
-    let file_bytes = std::fs::metadata(&loaded.path)
+    let model = AnyModel::open(&args.model)?;
+    let told = Told::new(&model);
+    let file_bytes = std::fs::metadata(told.path)
         .map_err(|source| Error::Io {
             action: "read",
-            path: loaded.path.clone(),
+            path: told.path.to_owned(),
             source,
         })?
         .len();
-    let rows = rows(&loaded);
-    let total = loaded.model.parameter_count() as u64;
     if context.json {
-        let object = object(&loaded, &rows, total, file_bytes)?;
+        let object = told.object(file_bytes)?;
         context.out.json(&object)?;
         return Ok(Exit::Done);
     }
     let out = &mut context.out;
-    let path = loaded.path.display().to_string();
+    let path = told.path.display().to_string();
     writeln!(out, "{}  ({})\n", visible(&path), bytes(file_bytes))?;
-    write!(out, "{}", layers(&rows, total))?;
+    write!(out, "{}", layers(&told.rows, told.total))?;
     let most = match context.talk {
         Talk::Verbose => usize::MAX,
         Talk::Silent | Talk::Normal => VOCABULARY_LINES,
     };
-    writeln!(
-        out,
-        "\nvocabulary: {}",
-        vocabulary_title(&loaded.vocabulary)
-    )?;
-    for line in vocabulary_lines(&loaded.vocabulary, most) {
-        writeln!(out, "{INDENT}{line}")?;
+    if let Some(vocabulary) = told.vocabulary {
+        writeln!(out, "\nvocabulary: {}", vocabulary_title(vocabulary))?;
+        for line in vocabulary_lines(vocabulary, most) {
+            writeln!(out, "{INDENT}{line}")?;
+        }
+    }
+    if let Some(encoding) = told.encoding {
+        writeln!(out, "\ninput: {}", input_title(encoding))?;
+        writeln!(out, "\nlabels: {}", thousands(encoding.labels.len() as u64))?;
+        let labels = encoding
+            .labels
+            .iter()
+            .map(|label| visible(label).replace('\n', "\\n"));
+        for line in folded(labels, most) {
+            writeln!(out, "{INDENT}{line}")?;
+        }
     }
     writeln!(out, "\nconfig")?;
-    write_settings(out, &config(&loaded)?)?;
+    write_settings(out, &told.settings()?)?;
     writeln!(out, "\ntrained")?;
-    if loaded.trained.is_empty() {
+    if told.trained.is_empty() {
         writeln!(out, "{INDENT}nothing is known of it")?;
     }
-    write_settings(out, &loaded.trained)?;
+    write_settings(out, told.trained)?;
     Ok(Exit::Done)
 }
 
-fn rows(loaded: &LoadedModel) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let tied = loaded.model.config.tie_weights;
-    loaded.model.visit_all(&mut |parameter| {
-        rows.push(Row {
-            name: parameter.name.clone(),
-            shape: parameter.shape.clone(),
-            count: parameter.len() as u64,
-            tied: tied && parameter.name == "linear.weight",
-        });
-    });
-    rows
-}
-
-/// The settings as the model file keeps them.
-fn config(loaded: &LoadedModel) -> anyhow::Result<Map<String, Value>> {
-    let config = serde_json::to_value(loaded.config.model_config_json())?;
-    let Value::Object(config) = config else {
-        anyhow::bail!("the settings are not an object");
+/// What a labeller reads.
+fn input_title(encoding: &Encoding) -> String {
+    let sizes = |shape: &[usize]| {
+        let sizes: Vec<_> = shape.iter().map(ToString::to_string).collect();
+        sizes.join(" x ")
     };
-    Ok(config)
-}
-
-fn object(
-    loaded: &LoadedModel,
-    rows: &[Row],
-    total: u64,
-    file_bytes: u64,
-) -> anyhow::Result<Value> {
-    let own = rows.iter().filter(|row| !row.tied);
-    let mut parameters: Map<String, Value> = own
-        .map(|row| (row.name.clone(), row.count.into()))
-        .collect();
-    parameters.insert("total".into(), total.into());
-    let shapes: Map<String, Value> = rows
-        .iter()
-        .map(|row| (row.name.clone(), json!(row.shape)))
-        .collect();
-    let path = loaded.path.to_str().context("the path is not UTF-8")?;
-    Ok(json!({
-        "path": path,
-        "file_bytes": file_bytes,
-        "task": loaded.config.task,
-        "cell": loaded.config.model.cell,
-        "parameters": parameters,
-        "shapes": shapes,
-        "config": config(loaded)?,
-        "vocabulary_size": loaded.vocabulary.len(),
-        "vocabulary": loaded.vocabulary.to_json(),
-        "trained": loaded.trained,
-    }))
+    match &encoding.input {
+        Input::Texts(_) => "texts".into(),
+        Input::Words(_, None) => "sentences of tokens".into(),
+        Input::Words(_, Some(alphabet)) => {
+            format!(
+                "sentences of tokens, spelt with {} characters",
+                thousands(alphabet.len() as u64)
+            )
+        }
+        Input::Numbers(numbers) if numbers.frames => {
+            format!(
+                "video, frames of {} (height, width, channels)",
+                sizes(&numbers.shape[1..])
+            )
+        }
+        Input::Numbers(numbers) if numbers.shape.len() == 3 => {
+            format!(
+                "pictures of {} (height, width, channels), row by row",
+                sizes(&numbers.shape)
+            )
+        }
+        Input::Numbers(numbers) => format!("vectors of {} numbers a step", numbers.shape[1]),
+    }
 }
 
 fn layers(rows: &[Row], total: u64) -> Table {
@@ -158,22 +246,27 @@ fn vocabulary_lines(vocabulary: &Vocabulary, most: usize) -> Vec<String> {
     if vocabulary.kind() == TokenKind::Byte {
         return Vec::new();
     }
+    let tokens = (0..vocabulary.len() as u32).map(|id| vocabulary.token_text(id));
+    folded(tokens, most)
+}
+
+/// Words side by side in at most `most` lines.
+fn folded(words: impl Iterator<Item = String>, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for id in 0..vocabulary.len() as u32 {
-        let token = vocabulary.token_text(id);
+    for word in words {
         // Room for ` ...` in the last line.
         let room = WIDTH - INDENT.len() - 4;
         let at = lines.len() - 1;
-        if lines[at].width() + 1 + token.width() <= room {
+        if lines[at].width() + 1 + word.width() <= room {
             if !lines[at].is_empty() {
                 lines[at].push(' ');
             }
-            lines[at] += &token;
+            lines[at] += &word;
         } else if lines.len() == most {
             lines[at] += " ...";
             break;
         } else {
-            lines.push(token);
+            lines.push(word);
         }
     }
     lines

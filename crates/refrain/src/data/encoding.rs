@@ -199,24 +199,26 @@ impl Encoding {
         }
     }
 
+    /// The vocabulary, where sequences are made of tokens.
+    #[must_use]
+    pub fn vocabulary(&self) -> Option<&Vocabulary> {
+        match &self.input {
+            Input::Texts(vocabulary) | Input::Words(vocabulary, _) => Some(vocabulary),
+            Input::Numbers(_) => None,
+        }
+    }
+
     /// The vocabulary, where its tokens are words.
     #[must_use]
     pub fn words(&self) -> Option<&Vocabulary> {
-        match &self.input {
-            Input::Texts(vocabulary) | Input::Words(vocabulary, _) => {
-                (vocabulary.kind() == TokenKind::Word).then_some(vocabulary)
-            }
-            Input::Numbers(_) => None,
-        }
+        self.vocabulary()
+            .filter(|vocabulary| vocabulary.kind() == TokenKind::Word)
     }
 
     /// Tokens in the vocabulary; 0 where there is none.
     #[must_use]
     pub fn vocabulary_size(&self) -> usize {
-        match &self.input {
-            Input::Texts(vocabulary) | Input::Words(vocabulary, _) => vocabulary.len(),
-            Input::Numbers(_) => 0,
-        }
+        self.vocabulary().map_or(0, Vocabulary::len)
     }
 
     /// Encodes data for the model. Labels are read where `labelled` is set.

@@ -145,7 +145,14 @@ impl ModelConfig {
     pub fn activations_estimate(&self) -> f64 {
         let (slots, _) = slots_and_gates(self.cell);
         let hidden = self.directions() * padded(self.hidden_size);
-        let kept = if self.layer_norm { 3.0 * slots } else { slots };
+        // Normalised sums of both sides; what recurrent dropout leaves; both directions side by side.
+        let kept = if self.layer_norm {
+            3.0 * slots + 1.0
+        } else {
+            slots
+        } + f64::from(u8::from(self.recurrent_dropout > 0.0))
+            + f64::from(u8::from(self.bidirectional))
+            + f64::from(u8::from(self.batch_norm));
         hidden * (kept + 3.0) * self.num_layers as f64 + 4.0 * hidden
     }
 

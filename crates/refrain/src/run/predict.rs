@@ -49,7 +49,7 @@ impl<'m> Predictor<'m> {
         let mut batch = SequenceBatch::default();
         let mut predictions = vec![None; examples.len()];
         let model: &Labeller<f32> = &self.loaded.model;
-        for chosen in scoring_batches(examples.lengths()) {
+        for chosen in scoring_batches(&examples) {
             examples.fill(&chosen, &starts, &mut batch);
             let (compute, space) = (&self.compute, &mut self.space);
             compute.run(|| model.scores(compute, space, &batch, None));

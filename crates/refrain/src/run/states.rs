@@ -233,7 +233,7 @@ pub fn of_sequences(
     let mut space = LabellerSpace::default();
     let mut batch = SequenceBatch::default();
     loaded.model.pack(&mut space, false);
-    for chosen in scoring_batches(&lengths) {
+    for chosen in scoring_batches(&examples) {
         examples.fill(&chosen, &starts, &mut batch);
         compute.run(|| loaded.model.scores(compute, &mut space, &batch, None));
         let rows = Rows {

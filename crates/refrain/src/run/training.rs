@@ -537,7 +537,8 @@ fn check_outside(config: &Resolved, output: &Path) -> Result<()> {
             crate::data::Portion::File(path) => Some(path),
             _ => None,
         });
-    for path in config.data.iter().chain(parts) {
+    let others = [&config.embeddings, &config.from].into_iter().flatten();
+    for path in config.data.iter().chain(parts).chain(others) {
         if path
             .canonicalize()
             .is_ok_and(|path| path.starts_with(&folder))

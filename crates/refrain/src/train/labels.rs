@@ -6,14 +6,15 @@ use super::buckets::BucketPlan;
 use super::events::{Start, Validation};
 use super::{Carried, Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Encoding;
-use crate::data::examples::{Examples, Labels, Starts, hide_rare_words};
+use crate::data::examples::{Content, Examples, Labels, Starts, hide_rare_words};
 use crate::error::{Error, Result};
 use crate::metrics::Confusion;
 use crate::models::{LabelBatch, Labeller, LabellerSpace, SequenceBatch, rows_of};
 use crate::nn::Parameters;
 
-/// Rows over time of a batch that is only scored.
+/// Rows over time of a batch that is only scored; of pictures, each of which takes as much as many tokens.
 const SCORED_ROWS: usize = 4096;
+const SCORED_PICTURES: usize = 512;
 
 /// Labelled sequences for [`LabelTask`].
 #[derive(Clone, Debug)]
@@ -158,13 +159,24 @@ impl LabelTask {
     }
 }
 
-/// The sequences by falling length in batches of some thousand rows: a score does not depend on the cut.
-pub fn scoring_batches(lengths: &[usize]) -> Vec<Vec<usize>> {
+/// Rows over time of a batch of these examples that is only scored; one sequence may be longer.
+#[must_use]
+pub fn scored_rows(examples: &Examples) -> usize {
+    match examples.content() {
+        Content::Numbers(numbers) if numbers.frames => SCORED_PICTURES,
+        _ => SCORED_ROWS,
+    }
+}
+
+/// The sequences by falling length, in batches of [`scored_rows`].
+#[must_use]
+pub fn scoring_batches(examples: &Examples) -> Vec<Vec<usize>> {
+    let (lengths, most) = (examples.lengths(), scored_rows(examples));
     let order = crate::models::falling_order(lengths);
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut rows = 0;
     for at in order {
-        if batches.is_empty() || rows + lengths[at] > SCORED_ROWS {
+        if batches.is_empty() || rows + lengths[at] > most {
             batches.push(Vec::new());
             rows = 0;
         }
@@ -190,7 +202,7 @@ pub fn score_labels(
     let mut losses = vec![0.0; examples.len()];
     compute.run(|| {
         model.pack(space, false);
-        for chosen in scoring_batches(examples.lengths()) {
+        for chosen in scoring_batches(examples) {
             examples.fill(&chosen, &starts, &mut batch);
             examples.fill_labels(&chosen, &starts, &batch.steps, &[], &mut labels);
             model.loss(compute, space, &batch, &labels);

@@ -15,7 +15,7 @@ pub use buckets::BucketPlan;
 pub use config::{Budget, TrainConfig};
 pub use labels::{
     LabelData, LabelPlan, LabelScore, LabelTask, balanced_weights, best_class, score_labels,
-    scoring_batches,
+    scored_rows, scoring_batches,
 };
 pub use language_model::{LanguageModelData, LanguageModelTask};
 pub use random::{Purpose, keyed_rng};

@@ -141,10 +141,17 @@ impl<'a> Figures<'a> {
             };
             figures.elapsed_s = figures.elapsed_s.max(elapsed_s);
         }
-        let finite = figures.validations.iter().copied();
-        figures.best = finite
+        // The task has said which is the best: of labels the most that are right, not the lowest loss.
+        let marked = figures.validations.iter().rev().copied();
+        let lowest = figures.validations.iter().copied();
+        figures.best = marked
             .filter(|validation| validation.loss_nats.is_finite())
-            .min_by(|a, b| a.loss_nats.total_cmp(&b.loss_nats));
+            .find(|validation| validation.best)
+            .or_else(|| {
+                lowest
+                    .filter(|validation| validation.loss_nats.is_finite())
+                    .min_by(|a, b| a.loss_nats.total_cmp(&b.loss_nats))
+            });
         let losses = figures.steps.iter();
         figures.losses = losses
             .map(|step| (step.step as f64, step.loss_nats))

@@ -178,13 +178,14 @@ fn say_loss(figures: &Figures<'_>) -> String {
                 .map_or_else(String::new, |bits| format!(" ({bits})"));
             let (loss, step) = (unit.say(best.loss_nats), thousands(best.step));
             said.push(format!(
-                "The best validation loss is {loss}{bits}, at step {step}."
+                "The best validation, at step {step}, has a loss of {loss}{bits}."
             ));
             let above = last.loss_nats - best.loss_nats;
             if last.step != best.step && above.is_finite() {
-                let (step, above) = (thousands(last.step), figure(above));
+                let side = if above < 0.0 { "below" } else { "above" };
+                let (step, above) = (thousands(last.step), figure(above.abs()));
                 said.push(format!(
-                    "The last one, at step {step}, is {above} above it."
+                    "The last one, at step {step}, is {above} {side} it."
                 ));
             }
             if let Some(train) = figures.train_loss()

@@ -48,7 +48,6 @@ pub const SCOPES: &[Scope] = &[
             "max_length",
             "class_weights",
             "bidirectional",
-            "embeddings",
         ],
         tasks: &[Classify, Tag],
         ..EVERYWHERE
@@ -162,9 +161,6 @@ fn reason(key: &str, choice: Choice) -> Option<&'static str> {
         "bidirectional" if choice.task == Lm => {
             Some("leave it out: reading backwards it would see what it has to predict")
         }
-        "embeddings" if choice.task == Lm => Some(
-            "leave it out: a language model learns its vectors from its own text; `--from MODEL` starts from a model",
-        ),
         _ => None,
     }
 }
@@ -197,8 +193,13 @@ impl Settings {
                 && *value != serde_json::Value::Bool(false)
             {
                 let (chosen, wanted) = choice.refusal(scope);
-                let hint = reason(key, choice)
-                    .map_or_else(|| format!("leave it out, or give {wanted}"), Into::into);
+                let hint = reason(key, choice).map_or_else(
+                    || match holds(scope.tasks, &choice.task) {
+                        true => format!("leave it out, or give {wanted}"),
+                        false => format!("leave it out: it is for {wanted}"),
+                    },
+                    Into::into,
+                );
                 return Err(Error::Setting {
                     name: key.replace('_', "-"),
                     found: match value {

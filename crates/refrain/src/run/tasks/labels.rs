@@ -3,12 +3,12 @@ use std::io::Read as _;
 use refrain_kernels::Compute;
 use serde_json::{Map, Value};
 
-use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory};
+use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, said_of, word_vectors};
 use crate::checkpoint::ModelFile;
+use crate::data::demo;
 use crate::data::encoding::{EncodedExamples, Encoding, EncodingOptions, Fitted, Input};
 use crate::data::labelled::{PartSources, Parts, Raw, RawOptions, read_parts};
 use crate::data::table::{LabelledText, TableColumns};
-use crate::data::{Embeddings, demo, read_embeddings};
 use crate::error::{Error, Result};
 use crate::metrics::ClassReport;
 use crate::models::{Labeller, falling_order};
@@ -17,7 +17,9 @@ use crate::run::Given;
 use crate::run::labels::{labeller_file, output_of};
 use crate::run::settings::{ClassWeights, Resolved, Task as TaskName};
 use crate::run::start::from_vectors;
-use crate::train::{LabelData, LabelPlan, LabelTask, Purpose, Score, balanced_weights, keyed_rng};
+use crate::train::{
+    LabelData, LabelPlan, LabelTask, Purpose, Score, balanced_weights, keyed_rng, scored_rows,
+};
 
 impl RunTask for LabelTask {
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile {
@@ -149,18 +151,13 @@ pub(super) fn prepare(
     )?;
     settle(config, &encoding);
     let vectors = match weights {
-        Weights::Drawn => word_vectors(config, &encoding)?,
+        Weights::Drawn => word_vectors(config, encoding.words())?,
         Weights::Zero => None,
     };
     let mut notes = parts.notes;
     notes.extend(fit_notes);
-    if let (Some(vectors), Some(words)) = (&vectors, encoding.words()) {
-        notes.push(format!(
-            "{} of {} words begin with a vector of the file, {} of them with that of their small letters",
-            vectors.vectors.len(),
-            words.len(),
-            vectors.lower_cased
-        ));
+    if let Some(vectors) = &vectors {
+        notes.push(said_of(vectors, encoding.vocabulary_size()));
     }
     let mut encode = |part: &Raw, name: &str, what: &str| -> Result<_> {
         let EncodedExamples {
@@ -241,33 +238,16 @@ pub(super) fn prepare(
     })
 }
 
-/// The vectors to begin with, where a file is named; their size is the embedding's.
-fn word_vectors(config: &mut Resolved, encoding: &Encoding) -> Result<Option<Embeddings>> {
-    let Some(path) = &config.embeddings else {
-        return Ok(None);
-    };
-    let Some(words) = encoding.words() else {
-        return Err(Error::Setting {
-            name: "embeddings".into(),
-            found: format!("`{}`", path.display()),
-            expected: "nothing: the tokens of this data are no words".into(),
-            hint: "leave it out, or give `--tokens word`".into(),
-        });
-    };
-    let wanted: Vec<_> = (0..words.len() as u32)
-        .filter(|id| Some(*id) != words.unknown_id())
-        .map(|id| String::from_utf8_lossy(words.token_bytes(id)).into_owned())
-        .collect();
-    let vectors = read_embeddings(path, &wanted)?;
-    config.model.embedding_size = vectors.dimension;
-    Ok(Some(vectors))
-}
-
 /// What a run takes: the process, the data, the model with the largest batch that there may be.
 fn memory(config: &Resolved, data: &LabelData, given: &Given<'_>) -> Result<u64> {
     let lengths = data.train.lengths();
     let longest = falling_order(lengths).into_iter().take(config.batch);
-    let rows: usize = longest.map(|at| lengths[at]).sum();
+    let trained: usize = longest.map(|at| lengths[at]).sum();
+    let scored = [&data.validation, &data.test].into_iter().flatten();
+    let scored =
+        scored.map(|part| scored_rows(part).max(part.lengths().iter().copied().max().unwrap_or(0)));
+    // A batch that is scored keeps no gradients, so this is more than it takes.
+    let rows = scored.max().unwrap_or(0).max(trained);
     let model = config.model.labeller_memory(
         &data.encoding.shape(),
         output_of(config.task),

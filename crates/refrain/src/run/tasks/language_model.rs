@@ -1,7 +1,7 @@
 use refrain_kernels::Compute;
 use serde_json::{Map, Value, json};
 
-use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory};
+use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, said_of, word_vectors};
 use crate::checkpoint::ModelFile;
 use crate::data::{LmData, Split, Text, TextOptions, TokenKind, demo, source};
 use crate::error::Result;
@@ -9,6 +9,7 @@ use crate::models::LanguageModel;
 use crate::run::Given;
 use crate::run::model::model_file;
 use crate::run::settings::Resolved;
+use crate::run::start::from_vectors;
 use crate::train::{ChunkPlan, LanguageModelData, LanguageModelTask, Purpose, Score, keyed_rng};
 
 /// A token's number, and its text while the data is read.
@@ -56,7 +57,11 @@ fn read_data(config: &Resolved, given: &mut Given<'_>) -> Result<(LmData, Option
 }
 
 /// Reads the text, plans its chunks, estimates the memory.
-pub(super) fn prepare(config: &Resolved, given: &mut Given<'_>) -> Result<Prepared> {
+pub(super) fn prepare(
+    config: &mut Resolved,
+    given: &mut Given<'_>,
+    weights: Weights,
+) -> Result<Prepared> {
     let (data, stdin) = read_data(config, given)?;
     let (plan, shrunk) = ChunkPlan::new(
         data.train.len(),
@@ -79,6 +84,13 @@ pub(super) fn prepare(config: &Resolved, given: &mut Given<'_>) -> Result<Prepar
         ));
     }
     let vocab_size = data.vocabulary.len();
+    let vectors = match weights {
+        Weights::Drawn => word_vectors(config, Some(&data.vocabulary))?,
+        Weights::Zero => None,
+    };
+    if let Some(vectors) = &vectors {
+        notes.push(said_of(vectors, vocab_size));
+    }
     if let Some(TokenKind::Bpe(asked)) = config.tokens
         && vocab_size < asked as usize
     {
@@ -107,7 +119,11 @@ pub(super) fn prepare(config: &Resolved, given: &mut Given<'_>) -> Result<Prepar
             let model = match weights {
                 Weights::Drawn => {
                     let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
-                    LanguageModel::new(&config.model, vocab_size, &mut rng)
+                    let mut model = LanguageModel::new(&config.model, vocab_size, &mut rng);
+                    if let Some(vectors) = &vectors {
+                        from_vectors(vectors, &data.vocabulary, &mut model.embedding.weight);
+                    }
+                    model
                 }
                 Weights::Zero => LanguageModel::zeros(&config.model, vocab_size),
             };

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Given;
 use super::settings::{Resolved, Task as TaskName};
 use crate::checkpoint::ModelFile;
+use crate::data::{Embeddings, Vocabulary, read_embeddings};
 use crate::error::{Error, Result};
 use crate::metrics::ClassReport;
 use crate::train::{Score, Task};
@@ -70,9 +71,51 @@ pub(crate) fn prepare(
     weights: Weights,
 ) -> Result<Prepared> {
     match config.task {
-        TaskName::Lm => language_model::prepare(config, given),
+        TaskName::Lm => language_model::prepare(config, given, weights),
         TaskName::Classify | TaskName::Tag => labels::prepare(config, given, weights),
     }
+}
+
+/// The vectors to begin with, where a file is named; their size is the embedding's.
+fn word_vectors(config: &mut Resolved, words: Option<&Vocabulary>) -> Result<Option<Embeddings>> {
+    let Some(path) = &config.embeddings else {
+        return Ok(None);
+    };
+    let Some((words, unknown)) = words.and_then(|words| Some((words, words.unknown_id()?))) else {
+        return Err(Error::Setting {
+            name: "embeddings".into(),
+            found: format!("`{}`", path.display()),
+            expected: "nothing: the tokens of this data are no words".into(),
+            hint: "leave it out, or give `--tokens word`".into(),
+        });
+    };
+    let wanted: Vec<_> = (0..words.len() as u32)
+        .filter(|&id| id != unknown)
+        .map(|id| String::from_utf8_lossy(words.token_bytes(id)).into_owned())
+        .collect();
+    let vectors = read_embeddings(path, &wanted)?;
+    if config.model.tie_weights && vectors.dimension != config.model.hidden_size {
+        return Err(Error::Setting {
+            name: "embeddings".into(),
+            found: format!("a file of vectors of {} numbers", vectors.dimension),
+            expected: format!(
+                "{}, the hidden size, since the weights are tied",
+                config.model.hidden_size
+            ),
+            hint: "give that `--hidden-size`, or leave `--tie-weights` out".into(),
+        });
+    }
+    config.model.embedding_size = vectors.dimension;
+    Ok(Some(vectors))
+}
+
+/// What a user should know of vectors that were read.
+fn said_of(vectors: &Embeddings, vocabulary_size: usize) -> String {
+    format!(
+        "{} of {vocabulary_size} words begin with a vector of the file, {} of them with that of their small letters",
+        vectors.vectors.len(),
+        vectors.lower_cased
+    )
 }
 
 /// The bytes of an estimate, refused where the machine has not so many.
