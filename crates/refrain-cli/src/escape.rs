@@ -20,6 +20,11 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// The same, line breaks written out too: what must stay on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    visible(text).replace('\n', "\\n")
+}
+
 /// Control characters, and those that turn the direction of writing.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\n')
@@ -28,7 +33,7 @@ fn steers(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::visible;
+    use super::{one_line, visible};
 
     #[test]
     fn what_steers_a_terminal_is_written_out() {
@@ -38,5 +43,6 @@ mod tests {
             "\\u{1b}[2Ja\\r\\tb\\u{9b}"
         );
         assert_eq!(visible("\u{202e}abc"), "\\u{202e}abc");
+        assert_eq!(one_line("two\n\tlines"), "two\\n\\tlines");
     }
 }

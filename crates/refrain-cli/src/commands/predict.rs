@@ -13,7 +13,7 @@ use self::inputs::Inputs;
 use crate::args::PredictArgs;
 use crate::context::Context;
 use crate::errors::{Exit, failure};
-use crate::escape::visible;
+use crate::escape::one_line;
 use crate::machine;
 
 pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<Exit> {
@@ -81,7 +81,7 @@ fn answer(
         Prediction::Class(class, probabilities) => Ok(writeln!(
             context.out,
             "{}\t{:.4}",
-            visible(label(*class)),
+            one_line(label(*class)),
             probabilities[*class as usize]
         )?),
         Prediction::Steps(steps) if context.json => {
@@ -91,7 +91,7 @@ fn answer(
                 .json(&json!({"tokens": tokens, "labels": steps}))
         }
         Prediction::Steps(steps) => {
-            let steps: Vec<_> = steps.iter().map(|&class| visible(label(class))).collect();
+            let steps: Vec<_> = steps.iter().map(|&class| one_line(label(class))).collect();
             Ok(writeln!(context.out, "{}", steps.join(" "))?)
         }
     }
@@ -105,6 +105,6 @@ fn refuse(context: &mut Context, error: &refrain::Error) -> anyhow::Result<()> {
     Ok(writeln!(
         context.out,
         "error: {}",
-        visible(&error.to_string())
+        one_line(&error.to_string())
     )?)
 }

@@ -94,7 +94,7 @@ fn an_unknown_label_is_named_when_it_is_met() {
         (
             REVIEWS,
             "new.tsv",
-            "fine\tup\nbad\tside\\ways\"\n",
+            "a fine film\tup\nthe plot was bad\tside\\ways\"\n",
             ["line 2", r#"`side\\ways\"`"#],
         ),
         (
@@ -351,9 +351,13 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// A PNG file of one colour whose pixels have so many bytes; its pixels are stored, not packed.
+/// A PNG file of one grey whose pixels have so many bytes; its pixels are stored, not packed.
 fn png(width: u32, height: u32, (kind, channels): (u8, u32), level: u8) -> Vec<u8> {
-    let row = [vec![0], vec![level; (width * channels) as usize]].concat();
+    let mut pixel = vec![level; channels as usize];
+    if channels == 4 {
+        pixel[3] = 255;
+    }
+    let row = [vec![0], pixel.repeat(width as usize)].concat();
     let raw = row.repeat(height as usize);
     let (mut a, mut b) = (1u32, 0u32);
     for &byte in &raw {

@@ -700,9 +700,9 @@ impl Encoding {
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum StoredInput {
     /// Texts.
-    Texts,
+    Texts {},
     /// Sentences of tokens.
-    Words,
+    Words {},
     /// Arrays.
     Numbers {
         /// As in [`NumberInput`].

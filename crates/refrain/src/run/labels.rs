@@ -170,14 +170,14 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
     };
     let per_step = config.task == Task::Tag;
     let input = match (input, vocabulary) {
-        (StoredInput::Texts, _) if per_step => {
+        (StoredInput::Texts {}, _) if per_step => {
             return Err(wrong("its `input` is texts, whose steps have no labels"));
         }
-        (StoredInput::Words, _) if !per_step => {
+        (StoredInput::Words {}, _) if !per_step => {
             return Err(wrong("its `input` is words, whose sequences have no label"));
         }
-        (StoredInput::Texts, Some(vocabulary)) => Input::Texts(vocabulary),
-        (StoredInput::Words, Some(words)) => {
+        (StoredInput::Texts {}, Some(vocabulary)) => Input::Texts(vocabulary),
+        (StoredInput::Words {}, Some(words)) => {
             if words.kind() != TokenKind::Word {
                 return Err(wrong("its `vocabulary` is none of words"));
             }
@@ -190,7 +190,7 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
             }
             Input::Words(words, alphabet)
         }
-        (StoredInput::Texts | StoredInput::Words, None) => {
+        (StoredInput::Texts {} | StoredInput::Words {}, None) => {
             return Err(wrong("its metadata has no `vocabulary`"));
         }
         (
