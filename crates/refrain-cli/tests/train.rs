@@ -194,7 +194,8 @@ fn a_longer_budget_goes_on_from_the_end() {
     let place = Place::new();
     let schedule = "--schedule=constant";
     succeed(&mut place.train("long", &[schedule]));
-    succeed(&mut place.train("short", &[schedule, "--steps=50"]));
+    // Not at a saved state, but at a score: the end of a run has one.
+    succeed(&mut place.train("short", &[schedule, "--steps=60"]));
     let end = succeed(place.resume("short").arg("--steps=120"));
     assert_eq!(end["steps"], 120);
     same_run(&place.path("short"), &place.path("long"));

@@ -5,11 +5,12 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use refrain::data::labelled::{RawOptions, read_raw};
+use refrain::data::labelled::{Raw, RawOptions, read_raw};
 use refrain::data::table::TableColumns;
-use refrain::data::{Examples, OnBadRow};
+use refrain::data::{NpzWriter, OnBadRow};
 use refrain::models::{LabellerSpace, SequenceBatch};
 use refrain::run::labels::LoadedLabeller;
+use refrain::run::states::of_sequences;
 use refrain::{Compute, Isa};
 use serde_json::Value;
 
@@ -183,6 +184,27 @@ fn a_tagger_of_video_answers_for_each_real_frame() {
     assert!(hint.contains(".npz"), "{hint}");
 }
 
+/// A label for each clip: its frames are read as a tagger reads them.
+#[test]
+fn a_classifier_of_video_is_trained_and_read_back() {
+    let place = Place::new();
+    let mut npz = NpzWriter::new();
+    let frame = |bright: bool| vec![if bright { 200 } else { 30 }; 20];
+    let pixels: Vec<u8> = (0..24 * 3).flat_map(|at| frame(at / 3 % 2 == 1)).collect();
+    npz.add_u8("inputs", &[24, 3, 5, 4, 1], &pixels).unwrap();
+    npz.add_i64("labels", &[24], &[0, 1].repeat(12)).unwrap();
+    let data = place.write("videos.npz", &npz.finish().unwrap());
+    let run = place.name("run");
+    let args = ["train", "classify", &data, "-o", &run, "--hidden-size=8"];
+    succeed(refrain(&args).args(["--embedding-size=8", "--steps=60", "--json"]));
+    let (videos, code) = answers(&run, &data);
+    let labels: Vec<&str> = videos
+        .iter()
+        .map(|answer| answer["label"].as_str().unwrap())
+        .collect();
+    assert_eq!((labels, code), (["0", "1"].repeat(12), 0));
+}
+
 #[test]
 fn an_evaluation_says_what_the_contract_promises() {
     let place = Place::new();
@@ -289,7 +311,7 @@ fn array(npz: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
 }
 
 /// What the library reads of a file.
-fn examples(loaded: &LoadedLabeller, file: &str) -> Examples {
+fn raw_of(loaded: &LoadedLabeller, file: &str) -> Raw {
     let options = RawOptions {
         per_step: loaded.encoding.per_step,
         labelled: false,
@@ -298,8 +320,7 @@ fn examples(loaded: &LoadedLabeller, file: &str) -> Examples {
         on_bad_row: OnBadRow::Error,
         max_bytes: 1 << 30,
     };
-    let raw = read_raw(&[file.into()], &options, None).unwrap().raw;
-    loaded.encoding.encode(&raw, file, false).unwrap().examples
+    read_raw(&[file.into()], &options, None).unwrap().raw
 }
 
 #[test]
@@ -313,7 +334,8 @@ fn states_are_those_that_the_encoder_gives() {
         ]));
         let npz = std::fs::read(&out).unwrap();
         let loaded = LoadedLabeller::open(model.as_ref()).unwrap();
-        let examples = examples(&loaded, &data);
+        let raw = raw_of(&loaded, &data);
+        let examples = loaded.encoding.encode(&raw, &data, false).unwrap().examples;
         let top = loaded.config.model.num_layers - 1;
         let units = loaded.config.model.hidden_size;
         let (shape, forward) = array(&npz, &format!("h_l{top}"));
@@ -324,6 +346,11 @@ fn states_are_those_that_the_encoder_gives() {
             assert_eq!(array(&npz, &format!("{gate}_l0")).0, shape);
         }
         let compute = Compute::single(Isa::detect());
+        let refused = of_sequences(&loaded, &compute, &raw, &data, Some(1000)).unwrap_err();
+        assert!(
+            matches!(refused, refrain::Error::Memory { .. }),
+            "{refused}"
+        );
         let (mut space, mut batch) = (LabellerSpace::default(), SequenceBatch::default());
         loaded.model.pack(&mut space, false);
         let starts = examples.starts();

@@ -195,4 +195,12 @@ mod tests {
         steps.reversed(&mut index);
         assert_eq!(index, [5, 6, 2, 3, 4, 0, 1]);
     }
+
+    #[test]
+    fn uniform_steps_replace_ragged_ones_of_the_same_size() {
+        let mut steps = Steps::of_lengths(&[3, 1]);
+        steps.set_uniform(3, 2);
+        assert_eq!(steps, Steps::uniform(3, 2));
+        assert_eq!(steps.rows(), 6);
+    }
 }

@@ -219,9 +219,12 @@ fn letter(id: u32) -> char {
 mod tests {
     use super::*;
 
+    /// Those that the command offers.
+    const CELLS: [CellKind; 3] = [CellKind::Rnn, CellKind::Gru, CellKind::Lstm];
+
     #[test]
     fn the_default_seed_errs_before_as_the_notes_do() {
-        for &cell in CellKind::ALL {
+        for cell in CELLS {
             let mut network = Network::new(cell, 0).unwrap();
             let before = network.read(Isa::detect()).unwrap();
             let outputs: Vec<_> = before.steps.iter().map(|step| step.output).collect();
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_seed_learns_the_word() {
-        for &cell in CellKind::ALL {
+        for cell in CELLS {
             for seed in 0..10 {
                 let mut network = Network::new(cell, seed).unwrap();
                 let losses = network.train(Isa::detect());
@@ -288,7 +291,7 @@ mod tests {
             let reading = network.read(Isa::detect()).unwrap();
             reading.steps[..2].iter().all(|step| step.output == 'o')
         };
-        let found = (0..1000).find(|&n| CellKind::ALL.iter().all(|&cell| errs(cell, n)));
+        let found = (0..1000).find(|&n| CELLS.iter().all(|&cell| errs(cell, n)));
         assert_eq!(found, Some(WEIGHTS));
     }
 }
