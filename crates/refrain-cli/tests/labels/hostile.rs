@@ -145,7 +145,7 @@ fn a_file_that_lies_is_refused() {
         (
             CLIPS,
             "/input/shape",
-            json!([6, 1 << 40, 1 << 40, 1]),
+            json!([6, 1_u64 << 40, 1_u64 << 40, 1]),
             "`input`",
         ),
         (
