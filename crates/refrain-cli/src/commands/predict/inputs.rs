@@ -264,7 +264,7 @@ fn picture_paths(
     shape: &[usize],
     sender: &SyncSender<Given>,
 ) -> Result<(), refrain::Error> {
-    let &[height, width, channels] = shape else {
+    let &[height, width, channels @ (1 | 3)] = shape else {
         return Err(refrain::Error::Unusable {
             problem: format!("`{}` is no file of arrays", source.name),
             hint:
