@@ -114,7 +114,7 @@ fn wrong_usage_is_told_and_ends_with_2() {
             "unknown_cell",
             &["train", "lm", "-o", "r", "--cell", "lstn"],
         ),
-        ("unknown_task", &["train", "classify", "a.tsv", "-o", "r"]),
+        ("unknown_task", &["train", "sing", "a.tsv", "-o", "r"]),
         (
             "not_a_number",
             &["train", "lm", "-o", "r", "--clip-norm", "x"],

@@ -159,7 +159,7 @@ struct ModelFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Data")]
 struct DataFlags {
-    /// What a text is cut into: char, byte, word, or bpe:N, at most N pieces of words (lm, classify).
+    /// What a text is cut into: char, byte, word, or bpe:N, at most N pieces of words (lm; classify, by itself word or char).
     #[arg(long, value_name = "char|byte|word|bpe:N", value_parser = token_kind)]
     tokens: Option<TokenKind>,
 

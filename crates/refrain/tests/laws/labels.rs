@@ -353,7 +353,11 @@ fn check_machines(case: &Case) {
         for threads in 1..=3 {
             let trained = train(case, &Compute::new(isa, threads));
             let Some(first) = &first else {
-                assert!(trained.gradients[0].iter().any(|&bits| bits << 1 != 0));
+                // Where much is dropped, all of a tiny model's first layer may be.
+                let all_dropped = case.config.dropout > 0.0 || case.config.recurrent_dropout > 0.0;
+                let moves = |gradient: &Vec<u32>| gradient.iter().any(|&bits| bits << 1 != 0);
+                assert!(all_dropped || moves(&trained.gradients[0]));
+                assert!(trained.gradients.iter().any(moves), "no gradient at all");
                 first = Some(trained);
                 continue;
             };
