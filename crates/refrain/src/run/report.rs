@@ -111,7 +111,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
 /// The confusion matrix of a classifier as SVG.
 ///
 /// # Errors
-/// [`Error::Unusable`](crate::Error::Unusable) if it cannot be drawn.
+/// [`Error::Unusable`] if it cannot be drawn.
 pub fn confusion_svg(classes: &ClassReport) -> Result<String> {
     classes::confusion(classes)
 }
