@@ -1,4 +1,4 @@
-//! Rows in another order, and two directions side by side: what a bidirectional layer moves.
+//! Rows in another order, and two matrices side by side: what a bidirectional layer moves, and attention.
 
 use crate::compute::{Compute, Shared};
 use crate::panels::{Block, GROUP, Panels};
@@ -83,14 +83,14 @@ pub fn add_gathered<T: Scalar>(
     });
 }
 
-/// `to[row] = [first[row] ; second[index[row]]]`: a layer's two directions side by side.
+/// `to[row] = [first[row] ; second[index[row]]]`: two matrices side by side, as a layer's two directions.
 ///
 /// # Shapes
-/// `first`, `second`: rows × hidden_size; `index`: rows; `to`: rows × 2 hidden_size.
+/// `first`: rows × m; `second`: any rows × n; `index`: rows; `to`: rows × (m + n).
 ///
 /// # Panics
 /// If the shapes do not fit or an index passes the end.
-pub fn join_directions<T: Scalar>(
+pub fn join_columns<T: Scalar>(
     compute: &Compute,
     first: &Panels<T>,
     second: &Panels<T>,
@@ -98,12 +98,13 @@ pub fn join_directions<T: Scalar>(
     to: &mut Panels<T>,
 ) {
     let (rows, columns) = (first.rows(), first.columns());
-    assert_eq!((second.rows(), second.columns()), (rows, columns), "second");
-    assert_eq!((to.rows(), to.columns()), (rows, 2 * columns), "joined");
+    let joined = columns + second.columns();
+    assert_eq!((to.rows(), to.columns()), (rows, joined), "joined");
     assert_eq!(index.len(), rows, "index");
-    check_index(index, rows);
+    check_index(index, second.rows());
     // The second begins at lane `shift` of group `whole`.
-    let (whole, shift, groups) = (columns / GROUP, columns % GROUP, first.groups());
+    let (whole, shift, groups) = (columns / GROUP, columns % GROUP, second.groups());
+    let second_rows = second.rows();
     let (first, second) = (first.blocks(), second.blocks());
     fill(compute, to, |group, row, _| {
         let from = index[row] as usize;
@@ -112,30 +113,29 @@ pub fn join_directions<T: Scalar>(
         }
         let at = group - whole;
         if shift == 0 {
-            return second[at * rows + from];
+            return second[at * second_rows + from];
         }
         let mut block = Block::ZERO;
         match at {
             0 => block.0[..shift].copy_from_slice(&first[whole * rows + row].0[..shift]),
-            _ => {
-                block.0[..shift].copy_from_slice(&second[(at - 1) * rows + from].0[GROUP - shift..])
-            }
+            _ => block.0[..shift]
+                .copy_from_slice(&second[(at - 1) * second_rows + from].0[GROUP - shift..]),
         }
         if at < groups {
-            block.0[shift..].copy_from_slice(&second[at * rows + from].0[..GROUP - shift]);
+            block.0[shift..].copy_from_slice(&second[at * second_rows + from].0[..GROUP - shift]);
         }
         block
     });
 }
 
-/// The inverse of [`join_directions`], for a gradient: `first[row]` is the first half of `from[row]`, `second[row]` the
-/// second half of `from[index[row]]`.
+/// The inverse of [`join_columns`], for a gradient: `first[row]` is the first part of `from[row]`, `second[row]` the
+/// second part of `from[index[row]]`.
 ///
-/// The index of a reversal is its own inverse, so it is the same one.
+/// Where the index is its own inverse, as that of a reversal, it is the same one.
 ///
 /// # Panics
 /// If the shapes do not fit or an index passes the end.
-pub fn split_directions<T: Scalar>(
+pub fn split_columns<T: Scalar>(
     compute: &Compute,
     from: &Panels<T>,
     index: &[u32],
@@ -143,10 +143,9 @@ pub fn split_directions<T: Scalar>(
     second: &mut Panels<T>,
 ) {
     let (rows, columns) = (from.rows(), first.columns());
-    assert_eq!(from.columns(), 2 * columns, "joined");
+    assert_eq!(from.columns(), columns + second.columns(), "joined");
     assert_eq!(first.rows(), rows, "first");
-    assert_eq!((second.rows(), second.columns()), (rows, columns), "second");
-    assert_eq!(index.len(), rows, "index");
+    assert_eq!(second.rows(), index.len(), "second");
     check_index(index, rows);
     let (whole, shift, groups) = (columns / GROUP, columns % GROUP, from.groups());
     let blocks = from.blocks();
@@ -181,34 +180,47 @@ mod tests {
 
     proptest! {
         #[test]
-        fn joined_directions_are_the_columns_side_by_side(rows in 1usize..90, columns in 1usize..40, threads in 1usize..4) {
+        fn joined_columns_stand_side_by_side(rows in 1usize..90, columns in 1usize..40, others in 1usize..40, threads in 1usize..4) {
             let compute = Compute::new(Isa::detect(), threads);
-            let numbers = |from: usize| (0..rows * columns).map(|x| (x + from) as f32).collect::<Vec<_>>();
+            let numbers = |from: usize, count: usize| (0..count).map(|x| (x + from) as f32).collect::<Vec<_>>();
             let index: Vec<u32> = (0..rows as u32).rev().collect();
-            let (mut a, mut b) = (Panels::new(rows, columns), Panels::new(rows, columns));
-            a.copy_from_rows(0, &numbers(1));
-            b.copy_from_rows(0, &numbers(10_000));
-            let mut joined = Panels::new(rows, 2 * columns);
-            join_directions(&compute, &a, &b, &index, &mut joined);
+            let (mut a, mut b) = (Panels::new(rows, columns), Panels::new(rows, others));
+            a.copy_from_rows(0, &numbers(1, rows * columns));
+            b.copy_from_rows(0, &numbers(10_000, rows * others));
+            let mut joined = Panels::new(rows, columns + others);
+            join_columns(&compute, &a, &b, &index, &mut joined);
             for row in 0..rows {
                 let mut expected = a.to_rows(row, 1);
                 expected.extend(b.to_rows(rows - 1 - row, 1));
                 prop_assert_eq!(joined.to_rows(row, 1), expected);
             }
             // Padding included.
-            let mut padded = Panels::new(rows, 2 * columns);
+            let mut padded = Panels::new(rows, columns + others);
             padded.copy_from_rows(0, &joined.to_rows(0, rows));
             prop_assert_eq!(&padded, &joined);
-            let (mut first, mut second) = (Panels::new(rows, columns), Panels::new(rows, columns));
-            split_directions(&compute, &joined, &index, &mut first, &mut second);
+            let (mut first, mut second) = (Panels::new(rows, columns), Panels::new(rows, others));
+            split_columns(&compute, &joined, &index, &mut first, &mut second);
             prop_assert_eq!(&first, &a);
             prop_assert_eq!(&second, &b);
-            gather_rows(&compute, &a, &index, &mut second);
-            add_gathered(&compute, &b, &index, &mut first);
+            // A row of the second may stand beside several of the first.
+            let one = vec![rows as u32 / 2; rows];
+            join_columns(&compute, &a, &b, &one, &mut joined);
+            prop_assert_eq!(joined.to_rows(0, 1)[columns..].to_vec(), b.to_rows(rows / 2, 1));
+        }
+
+        #[test]
+        fn gathered_rows_come_in_the_order_of_the_index(rows in 1usize..90, columns in 1usize..40, threads in 1usize..4) {
+            let compute = Compute::new(Isa::detect(), threads);
+            let index: Vec<u32> = (0..rows as u32).rev().collect();
+            let mut a = Panels::new(rows, columns);
+            a.copy_from_rows(0, &(0..rows * columns).map(|x| x as f32).collect::<Vec<_>>());
+            let (mut sum, mut gathered) = (a.clone(), Panels::new(rows, columns));
+            gather_rows(&compute, &a, &index, &mut gathered);
+            add_gathered(&compute, &a, &index, &mut sum);
             for row in 0..rows {
-                prop_assert_eq!(second.to_rows(row, 1), a.to_rows(rows - 1 - row, 1));
-                let sum: Vec<f32> = a.to_rows(row, 1).iter().zip(b.to_rows(rows - 1 - row, 1)).map(|(x, y)| x + y).collect();
-                prop_assert_eq!(first.to_rows(row, 1), sum);
+                prop_assert_eq!(gathered.to_rows(row, 1), a.to_rows(rows - 1 - row, 1));
+                let expected: Vec<f32> = a.to_rows(row, 1).iter().zip(a.to_rows(rows - 1 - row, 1)).map(|(x, y)| x + y).collect();
+                prop_assert_eq!(sum.to_rows(row, 1), expected);
             }
         }
     }

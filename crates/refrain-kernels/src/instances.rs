@@ -3,6 +3,7 @@
 //! A generic function is compiled anew in every crate that calls it, and these are the largest of the project: the
 //! public ones only pass on to the methods of this trait.
 
+use crate::attention::{Attend, AttendBackward};
 use crate::batch_norm::{BatchNormBackward, ColumnScaling};
 use crate::cells::{AnyCell, RnnCell};
 use crate::compute::Compute;
@@ -15,8 +16,8 @@ use crate::recurrent_norm::NormForward;
 use crate::recurrent_norm_backward::NormBackward;
 use crate::update::{AdamStep, RootStep, SgdStep};
 use crate::{
-    batch_norm, convolution, dropout, elementwise, norm, product, recurrent, recurrent_norm,
-    recurrent_norm_backward, softmax, update,
+    attention, batch_norm, convolution, dropout, elementwise, norm, product, recurrent,
+    recurrent_norm, recurrent_norm_backward, softmax, update,
 };
 
 /// Each method is documented as the public function of its name.
@@ -133,6 +134,8 @@ pub trait Instances: Sized {
         y: &mut Panels<Self>,
     );
     fn batch_norm_backward(compute: &Compute, args: BatchNormBackward<'_, Self>);
+    fn attend(compute: &Compute, args: Attend<'_, Self>);
+    fn attend_backward(compute: &Compute, args: AttendBackward<'_, Self>);
 }
 
 macro_rules! instances {
@@ -252,6 +255,14 @@ macro_rules! instances {
 
             fn batch_norm_backward(compute: &Compute, args: BatchNormBackward<'_, $type>) {
                 batch_norm::batch_norm_backward_of(compute, args)
+            }
+
+            fn attend(compute: &Compute, args: Attend<'_, $type>) {
+                attention::attend_of(compute, args)
+            }
+
+            fn attend_backward(compute: &Compute, args: AttendBackward<'_, $type>) {
+                attention::attend_backward_of(compute, args)
             }
         }
     )*};

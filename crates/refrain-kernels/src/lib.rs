@@ -6,6 +6,7 @@
 //!
 //! Kernels take slices and give slices. They do not log, lock, print or read the environment.
 
+mod attention;
 mod batch_norm;
 mod cells;
 mod compute;
@@ -27,6 +28,7 @@ mod simd;
 mod softmax;
 mod update;
 
+pub use attention::{Attend, AttendBackward, Pairing, attend, attend_backward};
 pub use batch_norm::{
     BatchNormBackward, ColumnScaling, batch_norm_backward, column_moments, scale_columns,
 };
@@ -38,7 +40,7 @@ pub use convolution::{
 };
 pub use dropout::{DropoutKey, dropout};
 pub use elementwise::{activate, activate_backward, add_assign, all_finite, scale, sum_of_squares};
-pub use gather::{add_gathered, gather_rows, join_directions, split_directions};
+pub use gather::{add_gathered, gather_rows, join_columns, split_columns};
 pub use masked::MaskedState;
 pub use norm::{NORM_EPSILON, column_products, layer_norm, layer_norm_backward};
 pub use panels::{Block, GROUP, GateOrder, Packed, Panels, groups};

@@ -19,7 +19,7 @@ const LEAST: usize = 16;
 
 /// The sum of the lanes, from the lowest to the highest.
 #[inline(always)]
-fn fold<V: Lanes>(lanes: V) -> f64 {
+pub(crate) fn fold<V: Lanes>(lanes: V) -> f64 {
     let mut values = [V::Scalar::ZERO; GROUP];
     // SAFETY: sixteen numbers are there.
     unsafe { lanes.store(values.as_mut_ptr()) };

@@ -1,7 +1,8 @@
 use super::characters::CharacterEncoder;
 use super::encoder::{InputShape, Output};
 use crate::nn::{
-    CellKind, FeedForwardConfig, FrameConfig, Init, Nonlinearity, Pooling, StackConfig, Window,
+    AttentionKind, CellKind, FeedForwardConfig, FrameConfig, Init, Nonlinearity, Pooling,
+    StackConfig, Window,
 };
 
 /// The architecture of a model, for every task; what a task has no use for is not looked at.
@@ -25,6 +26,8 @@ pub struct ModelConfig {
     pub batch_norm: bool,
     /// How the states of a sequence become one, in a classifier.
     pub pooling: Pooling,
+    /// How a decoder looks at the encoder's states.
+    pub attention: AttentionKind,
     /// Steps that the plain network sees at once.
     pub window: usize,
     /// Dropout between layers and before the linear layer, `0 ≤ p < 1`.
@@ -52,6 +55,7 @@ impl Default for ModelConfig {
             layer_norm: false,
             batch_norm: false,
             pooling: Pooling::Last,
+            attention: AttentionKind::None,
             window: 1,
             dropout: 0.0,
             recurrent_dropout: 0.0,
@@ -79,6 +83,15 @@ impl ModelConfig {
             recurrent_dropout: self.recurrent_dropout,
             init: self.init,
             forget_bias: self.forget_bias,
+        }
+    }
+
+    /// The recurrent stack of this model's decoder: it goes forwards only.
+    #[must_use]
+    pub fn decoder_stack(&self) -> StackConfig {
+        StackConfig {
+            bidirectional: false,
+            ..self.stack(self.embedding_size)
         }
     }
 

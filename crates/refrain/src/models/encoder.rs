@@ -4,6 +4,7 @@ use refrain_kernels::{Compute, DropoutKey, Panels, Scalar, dropout};
 use super::ModelConfig;
 use super::batch::{BatchInputs, SequenceBatch, SpelledWords, rows_of};
 use super::characters::{CharacterEncoder, CharacterSpace};
+use super::decoder::add_rows;
 use crate::nn::{
     CellKind, DistinctTokens, Embedding, FeedForward, FeedForwardSpace, FrameConfig, FrameEncoder,
     FrameSpace, InputGradient, LayerInput, Parameter, Parameters, Pooling, PoolingSpace, Stack,
@@ -66,6 +67,8 @@ pub enum Output {
     Steps,
     /// A vector for each sequence: recurrent layers still give one for each step, to be pooled.
     Sequence,
+    /// What the reader makes of a sequence of one step, a fixed input: there is no body.
+    Features,
 }
 
 /// From the content of a step to the features that the first layer reads.
@@ -88,6 +91,8 @@ pub enum Body<T> {
     Recurrent(Stack<T>),
     /// The plain network, which sees what `View` shows it and remembers nothing.
     FeedForward(FeedForward<T>, View),
+    /// Nothing: features are the hidden states.
+    Direct,
 }
 
 /// What the plain network sees at once.
@@ -190,7 +195,9 @@ impl<T: Scalar> Encoder<T> {
                 (Reader::Frames(frames), config.embedding_size)
             }
         };
-        let body = if config.cell == CellKind::Mlp {
+        let body = if output == Output::Features {
+            Body::Direct
+        } else if config.cell == CellKind::Mlp {
             let view = match (output, shape) {
                 (Output::Steps, _) => View::Window(config.window_around()),
                 (
@@ -200,7 +207,7 @@ impl<T: Scalar> Encoder<T> {
                         ..
                     },
                 ) => View::Whole(*seq_len),
-                (Output::Sequence, _) => View::Mean,
+                (Output::Sequence | Output::Features, _) => View::Mean,
             };
             let seen = match view {
                 View::Window(window) => window.len() * features,
@@ -241,6 +248,7 @@ impl<T: Scalar> Encoder<T> {
             Body::FeedForward(net, _) => {
                 net.initialise(&self.config.feed_forward(0), rng);
             }
+            Body::Direct => {}
         }
     }
 
@@ -250,6 +258,7 @@ impl<T: Scalar> Encoder<T> {
         match &self.body {
             Body::Recurrent(stack) => stack.output_size(),
             Body::FeedForward(..) => self.config.hidden_size,
+            Body::Direct => self.features,
         }
     }
 
@@ -265,7 +274,10 @@ impl<T: Scalar> Encoder<T> {
     /// Whether the outputs are one for each sequence already.
     #[must_use]
     pub fn gives_sequences(&self) -> bool {
-        matches!(self.body, Body::FeedForward(_, View::Mean | View::Whole(_)))
+        matches!(
+            self.body,
+            Body::FeedForward(_, View::Mean | View::Whole(_)) | Body::Direct
+        )
     }
 
     /// Lays the weights out for the kernels; `with_backward` also for the backward pass.
@@ -278,6 +290,7 @@ impl<T: Scalar> Encoder<T> {
         match &self.body {
             Body::Recurrent(stack) => stack.pack(&mut space.stack, with_backward),
             Body::FeedForward(net, _) => net.pack(&mut space.feed_forward, with_backward),
+            Body::Direct => {}
         }
     }
 
@@ -288,6 +301,7 @@ impl<T: Scalar> Encoder<T> {
         match &self.body {
             Body::Recurrent(_) => space.stack.output(),
             Body::FeedForward(..) => space.feed_forward.hidden(self.config.num_layers - 1),
+            Body::Direct => &space.gathered,
         }
     }
 
@@ -407,6 +421,12 @@ impl<T: Scalar> Encoder<T> {
                     mask,
                 );
             }
+            Body::Direct => {
+                let mut gathered = std::mem::take(&mut space.gathered);
+                let features =
+                    features_of(&space.vectors, &space.distinct, batch, &mut gathered).clone();
+                space.gathered = features;
+            }
         }
     }
 
@@ -468,6 +488,12 @@ impl<T: Scalar> Encoder<T> {
                     );
                 }
             }
+            Body::Direct => {
+                if wanted {
+                    let d_vectors = &mut space.d_vectors;
+                    scatter(d_output, &space.distinct, batch, &space.vectors, d_vectors);
+                }
+            }
         }
         if wanted {
             let mut d_vectors = std::mem::take(&mut space.d_vectors);
@@ -520,6 +546,7 @@ impl<T: Scalar> Encoder<T> {
         match &self.body {
             Body::Recurrent(stack) => visit(stack),
             Body::FeedForward(net, _) => visit(net),
+            Body::Direct => {}
         }
     }
 
@@ -536,6 +563,7 @@ impl<T: Scalar> Encoder<T> {
         match &mut self.body {
             Body::Recurrent(stack) => visit(stack),
             Body::FeedForward(net, _) => visit(net),
+            Body::Direct => {}
         }
     }
 }
@@ -605,16 +633,7 @@ fn scatter<T: Scalar>(
         return;
     };
     d_vectors.reset(vectors.rows(), vectors.columns());
-    let (from_rows, to_rows) = (d_rows.rows(), d_vectors.rows());
-    for group in 0..d_rows.groups() {
-        let from = &d_rows.blocks()[group * from_rows..][..from_rows];
-        let to = &mut d_vectors.blocks_mut()[group * to_rows..][..to_rows];
-        for (block, &at) in from.iter().zip(index) {
-            for (sum, &value) in to[at as usize].0.iter_mut().zip(&block.0) {
-                *sum += value;
-            }
-        }
-    }
+    add_rows(d_rows, index, d_vectors);
 }
 
 impl View {

@@ -148,7 +148,9 @@ impl<T: Scalar> Labeller<T> {
         }
         match self.output {
             Output::Steps => space.top_steps.clone_from(&batch.steps),
-            Output::Sequence => space.top_steps.set_uniform(1, batch.steps.batch()),
+            Output::Sequence | Output::Features => {
+                space.top_steps.set_uniform(1, batch.steps.batch())
+            }
         }
         self.mask_top(compute, &space.top_steps, &mut space.top, mask);
         self.linear

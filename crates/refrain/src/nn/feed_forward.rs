@@ -207,7 +207,7 @@ impl<T: Scalar> FeedForward<T> {
         values: &mut Panels<T>,
     ) {
         let key = DropoutKey {
-            layer: at as u64,
+            layer: key.layer.wrapping_add(at as u64),
             ..key
         };
         dropout(compute, key, self.dropout, steps.offsets(), values);

@@ -8,17 +8,17 @@ use super::init;
 use super::steps::Steps;
 use super::{Parameter, Parameters};
 
-/// A fully connected layer: `y = W x + b`.
+/// A fully connected layer: `y = W x + b`, or without a bias `y = W x`.
 ///
 /// Backward: `d_x = Wᵀ d_y`, `d_W = Σ d_y xᵀ`, `d_b = Σ d_y`, the sums from the last step to the first.
 ///
 /// # Shapes
-/// `weight`: `(output_size, input_size)`, `bias`: `(output_size)`.
+/// `weight`: `(output_size, input_size)`, `bias`: `(output_size)`, or empty and no parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear<T> {
     /// `(output_size, input_size)`.
     pub weight: Parameter<T>,
-    /// `(output_size)`.
+    /// `(output_size)`, or empty.
     pub bias: Parameter<T>,
 }
 
@@ -39,6 +39,15 @@ impl<T: Scalar> Linear<T> {
         Self {
             weight: Parameter::zeros(format!("{owner}.weight"), &[output_size, input_size]),
             bias: Parameter::zeros(format!("{owner}.bias"), &[output_size]),
+        }
+    }
+
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(owner: &str, input_size: usize, output_size: usize) -> Self {
+        Self {
+            bias: Parameter::zeros(format!("{owner}.bias"), &[0]),
+            ..Self::zeros(owner, input_size, output_size)
         }
     }
 
@@ -120,9 +129,13 @@ impl<T: Scalar> Linear<T> {
             Slots::PLAIN,
             &mut packed.gradient,
         );
-        packed
-            .gradient
-            .unpack(&mut self.weight.grad, GateOrder::plain(self.bias.len()));
+        packed.gradient.unpack(
+            &mut self.weight.grad,
+            GateOrder::plain(self.weight.shape[0]),
+        );
+        if self.bias.is_empty() {
+            return;
+        }
         packed.sums.clear();
         packed.sums.resize(groups(self.bias.len()), Block::ZERO);
         column_sums(compute, steps.runs(), d_y, &mut packed.sums);
@@ -135,11 +148,15 @@ impl<T: Scalar> Linear<T> {
 impl<T: Scalar> Parameters<T> for Linear<T> {
     fn visit<'a>(&'a self, visit: &mut dyn FnMut(&'a Parameter<T>)) {
         visit(&self.weight);
-        visit(&self.bias);
+        if !self.bias.is_empty() {
+            visit(&self.bias);
+        }
     }
 
     fn visit_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Parameter<T>)) {
         visit(&mut self.weight);
-        visit(&mut self.bias);
+        if !self.bias.is_empty() {
+            visit(&mut self.bias);
+        }
     }
 }

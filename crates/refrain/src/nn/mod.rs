@@ -1,5 +1,7 @@
 //! Layers: parameters, forward, backward. No tape: each backward pass stands beside its forward pass.
 
+mod attention;
+mod bridge;
 mod config;
 mod convolution;
 mod embedding;
@@ -23,6 +25,8 @@ mod stack_array;
 mod state;
 mod steps;
 
+pub use attention::{Attention, AttentionConfig, AttentionKind, AttentionSpace};
+pub use bridge::{Bridge, BridgeSpace};
 pub use config::{CellKind, Init, Nonlinearity, StackConfig};
 pub use convolution::{Convolution, ConvolutionSpace};
 pub use embedding::{DistinctTokens, Embedding};

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use rand::Rng;
 use refrain_kernels::{
     Compute, DropoutKey, GROUP, Panels, Scalar, add_assign, add_gathered, dropout, gather_rows,
-    join_directions, split_directions,
+    join_columns, split_columns,
 };
 
 use super::layer::{Direction, Layer, any};
@@ -358,7 +358,7 @@ impl<T: Scalar> Stack<T> {
             if self.is_bidirectional() {
                 let joined = &mut space.joined[at];
                 joined.resize(steps.rows(), self.output_size());
-                join_directions(compute, &rest[0].h, &rest[1].h, &space.reversed, joined);
+                join_columns(compute, &rest[0].h, &rest[1].h, &space.reversed, joined);
             }
             self.pass_on(compute, space, steps, at, mask);
         }
@@ -521,7 +521,7 @@ impl<T: Scalar> Stack<T> {
         let d_output = if directions == 2 {
             d_forward.resize(steps.rows(), hidden);
             d_reverse.resize(steps.rows(), hidden);
-            split_directions(compute, d_output, &space.reversed, d_forward, d_reverse);
+            split_columns(compute, d_output, &space.reversed, d_forward, d_reverse);
             &*d_forward
         } else {
             d_output

@@ -67,6 +67,7 @@ impl AnyModel {
         let file = ModelFile::load(&path)?;
         Ok(match settings_of(&path, &file)?.task {
             Task::Lm => Self::LanguageModel(Box::new(LoadedModel::from_file(&path, file)?)),
+            Task::Translate | Task::Caption => todo!(),
             Task::Classify | Task::Tag => {
                 Self::Labeller(Box::new(LoadedLabeller::from_file(&path, file)?))
             }

@@ -24,7 +24,7 @@ pub use values::{Chunk, ClassWeights, Limit, Task, ValueError};
 
 use crate::data::{OnBadRow, Portion, TokenKind};
 use crate::names::nearest;
-use crate::nn::{CellKind, Init, Nonlinearity, Pooling};
+use crate::nn::{AttentionKind, CellKind, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerKind, Schedule};
 use crate::{Error, Result};
 
@@ -84,6 +84,12 @@ settings! {
     text_column: String,
     /// The column, by name or number, that holds the label.
     label_column: String,
+    /// The column, by name or number, that holds the source, or the picture.
+    source_column: String,
+    /// The column, by name or number, that holds the target, or the sentence.
+    target_column: String,
+    /// The folder or the `.npz` with the pictures.
+    images: PathBuf,
     /// What happens to a row of data that cannot be used.
     on_bad_row: OnBadRow,
     /// The part of the data, or the file, that tells how good the model is while it learns.
@@ -96,7 +102,9 @@ settings! {
     min_count: u64,
     /// Whether `The` and `the` are one word (tokens `word`).
     lowercase: bool,
-    /// Tokens of a sequence beyond which it is cut.
+    /// Whether source and target have one vocabulary.
+    shared_vocabulary: bool,
+    /// Tokens of a sequence beyond which it is cut, or a pair left out.
     max_length: Limit<u64>,
     /// Whether each clip's mean frame is taken away.
     center_clips: bool,
@@ -124,6 +132,8 @@ settings! {
     batch_norm: bool,
     /// How the states of a sequence become one.
     pooling: Pooling,
+    /// How the decoder looks at the encoder's states.
+    attention: AttentionKind,
     /// Whether a word's spelling is read too.
     characters: bool,
     /// Steps that the cell `mlp` sees at once.
@@ -242,6 +252,14 @@ impl Settings {
                 include_str!("../../../../recipes/clips.toml"),
                 "recipes/clips.toml",
             ),
+            Task::Translate => (
+                include_str!("../../../../recipes/dates.toml"),
+                "recipes/dates.toml",
+            ),
+            Task::Caption => (
+                include_str!("../../../../recipes/shapes.toml"),
+                "recipes/shapes.toml",
+            ),
         };
         Self::from_toml(recipe, name)
     }
@@ -293,7 +311,8 @@ impl Settings {
 
     /// Makes relative paths start at `folder`.
     fn rebase(&mut self, folder: &Path) {
-        let others = [&mut self.embeddings, &mut self.from].into_iter().flatten();
+        let others = [&mut self.embeddings, &mut self.from, &mut self.images];
+        let others = others.into_iter().flatten();
         let files = self.data.iter_mut().flatten().chain(others);
         let portions = [&mut self.validation, &mut self.test].into_iter().flatten();
         let portions = portions.filter_map(|portion| match portion {

@@ -65,6 +65,10 @@ const LM: &[Task] = &[Task::Lm];
 const CLASSIFY: &[Task] = &[Task::Classify];
 const TAG: &[Task] = &[Task::Tag];
 const LABELS: &[Task] = &[Task::Classify, Task::Tag];
+const TRANSLATE: &[Task] = &[Task::Translate];
+const CAPTION: &[Task] = &[Task::Caption];
+const WRITERS: &[Task] = &[Task::Translate, Task::Caption];
+const ROWS: &[Task] = &[Task::Classify, Task::Tag, Task::Translate, Task::Caption];
 
 use CellKind::{Lstm, Mlp, Rnn};
 use OptimizerKind::{Adagrad, Adam, AdamW, RmsProp, Sgd};
@@ -79,32 +83,43 @@ use When::{Always, Cell, Optimizer, Words};
 /// the data.
 pub const DEFAULTS: &[DefaultSetting] = &[
     row("data", Always, "[]"),
-    of(LABELS, "on_bad_row", "\"error\""),
+    of(ROWS, "on_bad_row", "\"error\""),
     row("validation", Always, "0.1"),
     row("test", Always, "\"none\""),
     of(LM, "tokens", "\"char\""),
     row("min_count", Words, "1"),
     row("lowercase", Words, "false"),
+    of(TRANSLATE, "shared_vocabulary", "false"),
+    of(WRITERS, "max_length", "128"),
     of(LABELS, "class_weights", "\"none\""),
     row("cell", Always, "\"lstm\""),
     row("nonlinearity", Cell(Rnn), "\"tanh\""),
     row("nonlinearity", Cell(Mlp), "\"relu\""),
     of(LM, "hidden_size", "256"),
     of(LABELS, "hidden_size", "128"),
+    of(WRITERS, "hidden_size", "256"),
     of(LM, "num_layers", "2"),
+    of(WRITERS, "num_layers", "1"),
     of(LABELS, "num_layers", "1"),
     of(LM, "embedding_size", "64"),
     of(LABELS, "embedding_size", "128"),
+    of(WRITERS, "embedding_size", "256"),
     of(LABELS, "bidirectional", "true"),
+    of(TRANSLATE, "bidirectional", "true"),
     row("layer_norm", Always, "false"),
     row("batch_norm", Always, "false"),
     of(CLASSIFY, "pooling", "\"max\""),
+    of(TRANSLATE, "pooling", "\"last\""),
+    of(TRANSLATE, "attention", "\"general\""),
     of(LM, "window", "16"),
     of(TAG, "window", "5"),
+    of(WRITERS, "window", "5"),
     of(LM, "dropout", "0.1"),
     of(LABELS, "dropout", "0.4"),
+    of(WRITERS, "dropout", "0.3"),
     row("recurrent_dropout", Always, "0.0"),
     of(LM, "tie_weights", "false"),
+    of(WRITERS, "tie_weights", "false"),
     row("init", Always, "\"uniform\""),
     row("forget_bias", Cell(Lstm), "1.0"),
     row("optimizer", Always, "\"adam\""),
@@ -139,7 +154,7 @@ impl Settings {
             optimizer: self.optimizer.unwrap_or(Adam),
             tokens: match self.task {
                 None | Some(Task::Lm) => Some(self.tokens.unwrap_or(TokenKind::Char)),
-                Some(Task::Classify) => self.tokens,
+                Some(Task::Classify | Task::Translate | Task::Caption) => self.tokens,
                 Some(Task::Tag) => Some(TokenKind::Word),
             },
         }

@@ -42,13 +42,21 @@ pub struct Resolved {
     pub text_column: Option<String>,
     /// The column of the label.
     pub label_column: Option<String>,
+    /// The column of the source, or the picture.
+    pub source_column: Option<String>,
+    /// The column of the target, or the sentence.
+    pub target_column: Option<String>,
+    /// The folder or file with the pictures.
+    pub images: Option<PathBuf>,
     /// What happens to a bad row.
     pub on_bad_row: OnBadRow,
     /// What a text is cut into; `None` until the data has been read, or where it is no text.
     pub tokens: Option<TokenKind>,
     /// How words are counted, where they are the tokens.
     pub words: WordOptions,
-    /// Tokens of a sequence beyond which it is cut.
+    /// Whether source and target have one vocabulary.
+    pub shared_vocabulary: bool,
+    /// Tokens of a sequence beyond which it is cut, or a pair left out.
     pub max_length: Option<usize>,
     /// Whether spellings are read; `None` until the data has been read, or where it has no words.
     pub characters: Option<bool>,
@@ -140,9 +148,13 @@ impl Settings {
             format: settings.format,
             text_column: settings.text_column.clone(),
             label_column: settings.label_column.clone(),
+            source_column: settings.source_column.clone(),
+            target_column: settings.target_column.clone(),
+            images: path_of("images", settings.images.as_deref())?,
             on_bad_row: settings.on_bad_row.unwrap_or(OnBadRow::Error),
             tokens: settings.tokens,
             words: settings.words()?,
+            shared_vocabulary: settings.shared_vocabulary.unwrap_or(false),
             max_length: match settings.max_length {
                 Some(Limit::At(length)) => Some(size("max-length", Some(length), MAX_CHUNK)?),
                 Some(Limit::None) | None => None,
@@ -241,6 +253,7 @@ impl Settings {
             layer_norm: self.layer_norm.unwrap_or(false),
             batch_norm,
             pooling: self.pooling.unwrap_or(Pooling::Last),
+            attention: self.attention.unwrap_or_default(),
             window: size("window", Some(self.window.unwrap_or(1)), MAX_LAYERS)?,
             dropout: below_one("dropout", given("dropout", self.dropout))?,
             recurrent_dropout: below_one(
@@ -348,7 +361,7 @@ impl Resolved {
             cell: model.cell,
             optimizer: optimizer.kind,
             tokens: match self.task {
-                Task::Lm | Task::Classify => self.tokens,
+                Task::Lm | Task::Classify | Task::Translate | Task::Caption => self.tokens,
                 Task::Tag => Some(TokenKind::Word),
             },
         };
@@ -364,12 +377,16 @@ impl Resolved {
             format: self.format,
             text_column: self.text_column.clone(),
             label_column: self.label_column.clone(),
+            source_column: self.source_column.clone(),
+            target_column: self.target_column.clone(),
+            images: self.images.clone(),
             on_bad_row: scoped!(on_bad_row, self.on_bad_row),
             validation: Some(self.validation.clone()),
             test: Some(self.test.clone()),
             tokens: self.tokens,
             min_count: scoped!(min_count, self.words.min_count),
             lowercase: scoped!(lowercase, self.words.lowercase),
+            shared_vocabulary: scoped!(shared_vocabulary, self.shared_vocabulary),
             max_length: self.max_length.map(|length| Limit::At(length as u64)),
             center_clips: self.center_clips,
             class_weights: scoped!(class_weights, self.class_weights),
@@ -384,6 +401,7 @@ impl Resolved {
             layer_norm: scoped!(layer_norm, model.layer_norm),
             batch_norm: scoped!(batch_norm, model.batch_norm),
             pooling: scoped!(pooling, model.pooling),
+            attention: scoped!(attention, model.attention),
             characters: self.characters,
             window: scoped!(window, model.window as u64),
             dropout: Some(model.dropout),
@@ -449,6 +467,7 @@ impl Resolved {
             test: without_file(&self.test),
             embeddings: None,
             from: None,
+            images: None,
             save_every: None,
             ..self.to_settings()
         };

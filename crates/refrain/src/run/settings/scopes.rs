@@ -30,31 +30,64 @@ const EVERYWHERE: Scope = Scope {
 };
 
 use CellKind::{Gru, Lstm, Mlp, Rnn};
-use Task::{Classify, Lm, Tag};
+use Task::{Caption, Classify, Lm, Tag, Translate};
 
 /// Every restriction; a setting in several rows is under all of them.
 pub const SCOPES: &[Scope] = &[
     Scope {
-        keys: &["bptt", "carry_state", "tie_weights"],
+        keys: &["bptt", "carry_state"],
         tasks: &[Lm],
         ..EVERYWHERE
     },
     Scope {
-        keys: &[
-            "format",
-            "text_column",
-            "label_column",
-            "on_bad_row",
-            "max_length",
-            "class_weights",
-            "bidirectional",
-        ],
+        keys: &["tie_weights"],
+        tasks: &[Lm, Translate, Caption],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["format", "on_bad_row", "max_length"],
+        tasks: &[Classify, Tag, Translate, Caption],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["text_column", "label_column", "class_weights"],
         tasks: &[Classify, Tag],
         ..EVERYWHERE
     },
     Scope {
+        keys: &["bidirectional"],
+        tasks: &[Classify, Tag, Translate],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["source_column", "target_column"],
+        tasks: &[Translate, Caption],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["images"],
+        tasks: &[Caption],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["shared_vocabulary"],
+        tasks: &[Translate],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["attention"],
+        tasks: &[Translate],
+        cells: &[Rnn, Gru, Lstm],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["embeddings"],
+        tasks: &[Lm, Classify, Tag],
+        ..EVERYWHERE
+    },
+    Scope {
         keys: &["pooling"],
-        tasks: &[Classify],
+        tasks: &[Classify, Translate],
         ..EVERYWHERE
     },
     Scope {
@@ -85,7 +118,7 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         keys: &["window"],
-        tasks: &[Lm, Tag],
+        tasks: &[Lm, Tag, Translate, Caption],
         cells: &[Mlp],
         ..EVERYWHERE
     },
@@ -160,6 +193,12 @@ fn reason(key: &str, choice: Choice) -> Option<&'static str> {
     match key {
         "bidirectional" if choice.task == Lm => {
             Some("leave it out: reading backwards it would see what it has to predict")
+        }
+        "bidirectional" if choice.task == Caption => {
+            Some("leave it out: a picture is read at once, and what is written goes forwards")
+        }
+        "attention" if choice.task == Caption => {
+            Some("leave it out: a picture is one vector, there is nothing to choose from")
         }
         _ => None,
     }

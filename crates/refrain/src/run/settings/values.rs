@@ -19,9 +19,19 @@ pub enum Task {
     Classify,
     /// A class for each step of a sequence.
     Tag,
+    /// A sequence for each sequence.
+    Translate,
+    /// A sentence for each picture or vector.
+    Caption,
 }
 
-named!(Task, "task", { Lm => "lm", Classify => "classify", Tag => "tag" });
+named!(Task, "task", {
+    Lm => "lm",
+    Classify => "classify",
+    Tag => "tag",
+    Translate => "translate",
+    Caption => "caption",
+});
 
 /// How much the labels of each class count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -73,6 +73,7 @@ pub(crate) fn prepare(
     match config.task {
         TaskName::Lm => language_model::prepare(config, given, weights),
         TaskName::Classify | TaskName::Tag => labels::prepare(config, given, weights),
+        TaskName::Translate | TaskName::Caption => todo!(),
     }
 }
 
