@@ -121,6 +121,17 @@ impl Encoding {
                 "give data of two classes or more; is it the right label column?",
             ));
         }
+        let mut fitted = Self::fit_input(raw, options)?;
+        fitted.encoding.labels = labels;
+        Ok(fitted)
+    }
+
+    /// The same without classes: for what is read but not labelled.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where a setting is not for this kind of data; whatever is wrong with a vocabulary.
+    pub fn fit_input(raw: &Raw, options: EncodingOptions) -> Result<Fitted> {
+        check_kind(raw, &options)?;
         let mut notes = Vec::new();
         let (input, word_counts) = match raw {
             Raw::Texts(texts) => {
@@ -168,7 +179,7 @@ impl Encoding {
             encoding: Self {
                 per_step: options.per_step,
                 input,
-                labels,
+                labels: Vec::new(),
                 max_length: options.max_length,
             },
             word_counts,
@@ -611,7 +622,7 @@ fn alphabet<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vocabulary> {
 }
 
 /// The vocabulary of some texts, and how often each word occurs, where its tokens are words.
-fn learn_vocabulary<'a>(
+pub(super) fn learn_vocabulary<'a>(
     kind: TokenKind,
     texts: impl Iterator<Item = &'a str>,
     words: WordOptions,
@@ -634,7 +645,7 @@ fn learn_vocabulary<'a>(
 
 /// Words, or characters where most letters are syllables or words of their own (Hangul, Han, Kana): between two spaces then
 /// stands a phrase, which hardly occurs twice.
-fn choose_tokens<'a>(texts: impl Iterator<Item = &'a str>) -> TokenKind {
+pub(super) fn choose_tokens<'a>(texts: impl Iterator<Item = &'a str>) -> TokenKind {
     let (mut letters, mut dense) = (0_u64, 0_u64);
     for c in texts.flat_map(str::chars).filter(|c| c.is_alphabetic()) {
         letters += 1;
