@@ -1,4 +1,4 @@
-"""Writes the goldens of metrics: what scikit-learn says of predictions, for Refrain to equal.
+"""Writes the goldens of metrics: what scikit-learn says of predictions and sacreBLEU of sentences, for Refrain to equal.
 
     python generate.py --out FOLDER
 
@@ -6,9 +6,13 @@ README.md in the folder above says what is in each file.
 """
 
 import argparse
+import json
+import random
+import zlib
 from pathlib import Path
 
 import numpy as np
+from sacrebleu.metrics import BLEU, CHRF
 from safetensors.numpy import save_file
 from sklearn import metrics
 
@@ -52,6 +56,82 @@ def scores(truth, prediction):
     }
 
 
+WORDS = {
+    "english": "a the man woman dog bike red-haired street's isn't U.S. is rides over ( ) water , . ; ! ? \"quoted\" and two",
+    "german": "ein eine Mann Hündin Straße fährt über größer, Äpfel. „Übung“ läuft – am Fluß und zwei Mädchen schön",
+    "korean": "남자가 여자가 개와 거리를 달린다. 자전거를 타고, 물 위로 뛰어 오른다 그리고 두 명의 아이들이",
+    "numbers": "1,000 3.14 1990-95 2-3 .5 7, 10% $3 a-1 1-a 12:30 5. ,4 e.g. 1.2.3 -7 3- x/y and of in",
+    "marks": "&quot;so&quot; A&amp;B &lt;b&gt; &amp;lt; <skipped> it's [x] {y} `z` ~ ^ _ | a\\b # @home ... --",
+}
+
+
+def sentence(rng, words, shortest=1):
+    return " ".join(rng.choice(words) for _ in range(rng.randint(shortest, 18)))
+
+
+def worse(rng, text, words):
+    """The text with some words left out, replaced, doubled or moved."""
+    out = []
+    for word in text.split(" "):
+        out += rng.choices([[word], [], [rng.choice(words)], [word, word]], weights=[80, 7, 9, 4])[0]
+    if len(out) > 2 and rng.random() < 0.3:
+        at = rng.randrange(len(out) - 1)
+        out[at], out[at + 1] = out[at + 1], out[at]
+    return " ".join(out)
+
+
+def corpora():
+    """Hypotheses and the references of each, by name."""
+    rng = random.Random(1)
+    for language, words in WORDS.items():
+        words = words.split(" ")
+        truth = [sentence(rng, words) for _ in range(120)]
+        yield language, [worse(rng, text, words) for text in truth], [[text] for text in truth]
+    words = " ".join(WORDS.values()).split(" ")
+    truth = [sentence(rng, words) for _ in range(300)]
+    # One to three references, by turns.
+    references = [[worse(rng, text, words) for _ in range(1 + at % 3)] for at, text in enumerate(truth)]
+    # A reference may have lost all its words; sacreBLEU refuses those.
+    references = [[text or "." for text in texts] for texts in references]
+    yield "references", [worse(rng, text, words) for text in truth], references
+    yield "short", ["a b c", "yes", "no ."], [["a b c"], ["yes !"], ["no"]]
+    yield "pairs_only", ["a b x", "c d", "e"], [["a b"], ["c d y"], ["e f"]]
+    yield "empty", ["", "the man is here ."], [["a man"], ["the man is here ."]]
+    yield "all_empty", ["", ""], [["a man"], ["the man is here ."]]
+    yield "never_right", ["x y z w v"], [["a b c d e"]]
+    yield "no_fours", ["a b c d e f"], [["a b c x d e f"]]
+    yield "too_short", ["the man rides a bike"], [["the man rides a bike over the water"]]
+    yield "too_long", ["the man rides a bike over the water"], [["the man rides a bike"]]
+    yield "closest", ["a b c d"], [["a b c d e f", "a b", "a b c", "a b c d e"]]
+    yield "spaces", ["  a\tb  c\u3000d\x1fe ", "a\u00a0b c d  "], [["a b c d e"], ["a b c d"]]
+    yield "case", ["The Man Is Here today"], [["the man is here today"]]
+    yield "perfect", ["the man is here .", "ein Mädchen läuft"], [["the man is here ."], ["ein Mädchen läuft"]]
+
+
+def sentence_scores(hypotheses, references):
+    """What sacreBLEU says with its defaults."""
+    most = max(map(len, references))
+    streams = [[of[at] if at < len(of) else None for of in references] for at in range(most)]
+    bleu = BLEU().corpus_score(hypotheses, streams)
+    return {
+        "bleu": [bleu.score, *bleu.precisions, bleu.bp, bleu.sys_len, bleu.ref_len],
+        "chrf": CHRF().corpus_score(hypotheses, streams).score,
+    }
+
+
+def write_sentences(out):
+    """The sentences as JSON, the scores as tensors, with a checksum of the sentences."""
+    texts, tensors = {}, {}
+    for name, hypotheses, references in corpora():
+        texts[name] = {"hypotheses": hypotheses, "references": references}
+        for score, value in sentence_scores(hypotheses, references).items():
+            tensors[f"{name}.{score}"] = np.asarray(value, dtype=np.float64)
+        crc = zlib.crc32(json.dumps(texts[name], sort_keys=True).encode())
+        tensors[f"{name}.crc32"] = np.asarray([crc], dtype=np.int64)
+    (out / "sentences.json").write_text(json.dumps(texts, ensure_ascii=False, indent=1) + "\n")
+    save_file(tensors, out / "sentences.safetensors")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
@@ -63,6 +143,7 @@ def main():
         for name, value in found.items():
             tensors[f"{case}.{name}"] = np.ascontiguousarray(np.asarray(value))
     save_file(tensors, out / "classes.safetensors")
+    write_sentences(out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use crate::stages::{root, shown, target};
 
 const REQUIREMENTS: &str = "benches/against/requirements.txt";
 
-/// A Python that has PyTorch, NumPy, safetensors and scikit-learn: the one that `REFRAIN_PYTHON` names, else an environment
+/// A Python that has PyTorch, NumPy, safetensors, scikit-learn and sacreBLEU: the one that `REFRAIN_PYTHON` names, else an environment
 /// under `target/python`, made on first use and made again when the requirements change.
 pub(crate) fn interpreter() -> Result<PathBuf> {
     let python = match env::var_os("REFRAIN_PYTHON") {
@@ -16,7 +16,7 @@ pub(crate) fn interpreter() -> Result<PathBuf> {
         None => environment(&target().join("python"), &root().join(REQUIREMENTS))?,
     };
     let mut probe = Command::new(&python);
-    probe.args(["-c", "import numpy, safetensors, sklearn, torch"]);
+    probe.args(["-c", "import numpy, sacrebleu, safetensors, sklearn, torch"]);
     let output = probe
         .output()
         .with_context(|| format!("cannot start `{}`", python.display()))?;
@@ -92,7 +92,7 @@ mod tests {
     fn versions_are_pinned() {
         let text = fs::read_to_string(root().join(REQUIREMENTS)).unwrap();
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        for package in ["numpy", "safetensors", "scikit-learn", "torch"] {
+        for package in ["numpy", "sacrebleu", "safetensors", "scikit-learn", "torch"] {
             let pin = format!("{package}==");
             assert!(lines.iter().any(|line| line.starts_with(&pin)), "{package}");
         }

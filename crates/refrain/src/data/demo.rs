@@ -1,7 +1,9 @@
 //! Data that is built in: a Latin text, and what is generated, from a fixed seed, the same on every machine.
 
 mod clips;
+mod dates;
 mod reviews;
+mod shapes;
 
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
@@ -9,7 +11,9 @@ use rand_chacha::ChaCha12Rng;
 use super::{Text, TokenKind};
 
 pub use clips::{ACTIONS, CLIPS_NAME, clips};
+pub use dates::{DATES_NAME, dates};
 pub use reviews::{REVIEW_CLASSES, REVIEWS_NAME, reviews};
+pub use shapes::{SHAPES_NAME, Shapes, UNSEEN_SHAPES_NAME, shapes};
 
 /// The name under which the built-in text is reported.
 pub const LATIN_NAME: &str = "built-in: Cicero, De finibus bonorum et malorum, book 1";

@@ -1,6 +1,7 @@
 //! Data: vocabularies, texts, tables, arrays, examples.
 
 pub mod arrays;
+pub mod captions;
 pub mod conll;
 pub mod demo;
 pub mod embeddings;
@@ -9,6 +10,8 @@ pub mod examples;
 mod format;
 pub mod labelled;
 pub mod lm;
+pub mod pairs;
+pub mod parts;
 pub mod pictures;
 pub mod rows;
 pub mod source;
@@ -19,15 +22,18 @@ pub mod text;
 pub mod vocabulary;
 
 pub use arrays::{ArrayLabels, Arrays, NpzWriter, Targets, Values};
+pub use captions::{CaptionOptions, Captioned, Captions};
 pub use conll::{SentenceOptions, SentenceReader, TaggedSentence, TaggedSentences, read_conll};
 pub use embeddings::{Embeddings, read_embeddings};
 pub use encoding::Encoding;
 pub use examples::Examples;
 pub use format::Format;
 pub use lm::{LmData, LmNotes, Portion, Split};
+pub use pairs::{PairOptions, Referenced, TextPair};
+pub use parts::{PartSources, Parts, ReadData};
 pub use pictures::IdxPair;
 pub use rows::{OnBadRow, RowNotes};
 pub use standardisation::Standardisation;
-pub use table::{LabelledText, LabelledTexts, TableOptions, TableReader, read_table};
+pub use table::{LabelledText, LabelledTexts, Roles, TableOptions, TableReader, read_table};
 pub use text::{Text, TextOptions, TokenBlock, TokenReader};
 pub use vocabulary::{Decoder, Encoded, TokenKind, Vocabulary, WordCounts, WordOptions};

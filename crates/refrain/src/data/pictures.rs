@@ -39,66 +39,108 @@ const LISTED: usize = 3;
 /// `max_bytes`.
 pub fn open_folder(folder: &Path, skip_bad: bool, max_bytes: u64) -> Result<Arrays> {
     let mut found = find(folder)?;
+    let (paths, classes): (Vec<_>, Vec<_>) = found.pictures.into_iter().unzip();
     let mut bad = Vec::new();
-    let mut good = Vec::new();
-    for (path, class) in found.pictures {
-        match head(&path) {
-            Ok(head) => good.push((path, class, head)),
-            Err(error) if skip_bad && matches!(error, Error::Unusable { .. }) => bad.push(path),
-            Err(error) => return Err(error),
+    let name = folder.display().to_string();
+    let list = read_list(&paths, None, &name, max_bytes, |at, error| match error {
+        Error::Unusable { .. } if skip_bad => {
+            bad.push(paths[at].clone());
+            Ok(())
         }
-    }
-    let size = choose_size(good.iter().map(|(_, _, head)| head));
-    let channels = if good.iter().any(|(_, _, head)| head.coloured) {
-        3
-    } else {
-        1
-    };
-    let picture_bytes = size.height * size.width * channels;
-    if (picture_bytes as u64).saturating_mul(good.len() as u64) > max_bytes {
+        error => Err(error),
+    })?;
+    let count = list.kept.len();
+    if count == 0 {
         return Err(Error::Unusable {
-            problem: format!(
-                "the {} pictures of `{}` take {picture_bytes} bytes each, more than {max_bytes} in all",
-                good.len(),
-                folder.display()
-            ),
-            hint: "use fewer or smaller pictures".into(),
-        });
-    }
-    let mut pixels = Vec::new();
-    let mut labels = Vec::new();
-    let mut resized = 0;
-    for (path, class, head) in &good {
-        match decode(path, size.height, size.width, channels) {
-            Ok(picture) => {
-                pixels.extend(picture);
-                labels.push(*class as i64);
-                resized += u64::from((head.height, head.width) != (size.height, size.width));
-            }
-            Err(error) if skip_bad && matches!(error, Error::Unusable { .. }) => {
-                bad.push(path.clone())
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if labels.is_empty() {
-        return Err(Error::Unusable {
-            problem: format!("`{}` holds no picture that can be read", folder.display()),
+            problem: format!("`{name}` holds no picture that can be read"),
             hint: "give PNG or JPEG files".into(),
         });
     }
-    found.notes.extend(size.note(resized, labels.len()));
+    found.notes.extend(list.note);
     found.notes.extend(bad_note(bad));
+    let [height, width, channels] = list.shape;
+    let labels = list.kept.iter().map(|&at| classes[at]).collect();
     let parts = Parts {
-        shape: vec![labels.len(), size.height, size.width, channels],
-        values: Values::U8(pixels),
+        shape: vec![count, height, width, channels],
+        values: Values::U8(list.pixels),
         lengths: None,
-        labels: Some((vec![labels.len()], labels)),
+        labels: Some((vec![count], labels)),
         targets: None,
         label_names: found.classes,
         notes: found.notes,
     };
-    parts.check(&folder.display().to_string())
+    parts.check(&name)
+}
+
+/// Pictures that were brought to one size.
+pub(super) struct List {
+    /// Height, width and channels of each.
+    pub(super) shape: [usize; 3],
+    /// One after the other.
+    pub(super) pixels: Vec<u8>,
+    /// Which of the files they are, rising.
+    pub(super) kept: Vec<usize>,
+    /// What was resized.
+    pub(super) note: Option<String>,
+}
+
+/// Reads pictures and brings them to the given height, width and channels, or to those that suit most of them. `bad` is told
+/// which file cannot be used and why, and leaves it out unless it gives an error.
+pub(super) fn read_list(
+    paths: &[PathBuf],
+    shape: Option<[usize; 3]>,
+    name: &str,
+    max_bytes: u64,
+    mut bad: impl FnMut(usize, Error) -> Result<()>,
+) -> Result<List> {
+    let mut heads = Vec::new();
+    let mut good = Vec::new();
+    for (at, path) in paths.iter().enumerate() {
+        if shape.is_none() {
+            match head(path) {
+                Ok(head) => heads.push(head),
+                Err(error) => {
+                    bad(at, error)?;
+                    continue;
+                }
+            }
+        }
+        good.push(at);
+    }
+    let size = choose_size(heads.iter());
+    let coloured = heads.iter().any(|head| head.coloured);
+    let chosen = [size.height, size.width, if coloured { 3 } else { 1 }];
+    let [height, width, channels] = shape.unwrap_or(chosen);
+    let picture_bytes = height * width * channels;
+    if (picture_bytes as u64).saturating_mul(good.len() as u64) > max_bytes {
+        return Err(Error::Unusable {
+            problem: format!(
+                "the {} pictures of `{name}` take {picture_bytes} bytes each, more than {max_bytes} in all",
+                good.len(),
+            ),
+            hint: "use fewer or smaller pictures".into(),
+        });
+    }
+    let mut list = List {
+        shape: [height, width, channels],
+        pixels: Vec::new(),
+        kept: Vec::new(),
+        note: None,
+    };
+    let mut resized = 0;
+    for (place, &at) in good.iter().enumerate() {
+        match decode(&paths[at], height, width, channels) {
+            Ok(picture) => {
+                list.pixels.extend(picture);
+                list.kept.push(at);
+                let other = |head: &Head| (head.height, head.width) != (height, width);
+                resized += u64::from(heads.get(place).is_some_and(other));
+            }
+            Err(error) => bad(at, error)?,
+        }
+    }
+    list.note = size.note(resized, list.kept.len());
+    Ok(list)
 }
 
 /// Reads one picture and brings it to the given size and to 1 (grey) or 3 channels (RGB), as [`open_folder`] does.
@@ -124,7 +166,8 @@ pub fn read_picture(path: &Path, height: usize, width: usize, channels: usize) -
 
 struct Found {
     classes: Vec<String>,
-    pictures: Vec<(PathBuf, usize)>,
+    /// With the number of its class.
+    pictures: Vec<(PathBuf, i64)>,
     notes: Vec<String>,
 }
 
@@ -168,7 +211,7 @@ fn find(folder: &Path) -> Result<Found> {
             ));
             continue;
         }
-        let class = found.classes.len();
+        let class = found.classes.len() as i64;
         found
             .pictures
             .extend(pictures.into_iter().map(|path| (path, class)));

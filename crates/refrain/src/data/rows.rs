@@ -54,6 +54,28 @@ impl RowNotes {
             self.first_skipped = other.first_skipped;
         }
     }
+
+    /// All of it, a sentence each.
+    pub(super) fn sentences(&self, skipped: u64, what: &str) -> Vec<String> {
+        let mut all = self.guesses.clone();
+        if self.text.bom {
+            all.push("a byte order mark at the start was left out".into());
+        }
+        if self.text.crlf > 0 {
+            all.push(format!(
+                "{} line ends of the form CRLF were read as LF",
+                self.text.crlf
+            ));
+        }
+        if skipped > 0 {
+            let s = if skipped == 1 { "" } else { "s" };
+            let first = self.first_skipped.as_deref().unwrap_or_default();
+            all.push(format!(
+                "{skipped} bad {what}{s} left out; the first: {first}"
+            ));
+        }
+        all
+    }
 }
 
 /// Why a row cannot be used; the file's name makes an [`Error`] of it.

@@ -1,4 +1,5 @@
-//! Tables of texts and their labels: `.tsv`, `.csv`, `.jsonl` and lines that begin with a label.
+//! Tables of texts and their labels, or of two other things ([`Roles`]): `.tsv`, `.csv`, `.jsonl` and lines that begin with a
+//! label.
 //!
 //! What is not said (which column is the text, which the label, whether the first line names them) is found out from the
 //! first rows, always in the same way, and can be reported; where it is not clear, that is an error.
@@ -7,6 +8,7 @@ mod columns;
 mod fields;
 mod json;
 mod reader;
+mod roles;
 
 use std::io::Read;
 use std::path::Path;
@@ -19,6 +21,7 @@ use crate::{Error, Result};
 
 pub use super::text::DEFAULT_MAX_BYTES;
 pub use reader::TableReader;
+pub use roles::Roles;
 
 /// How many lines are looked at before anything is guessed about a table, unless the caller says otherwise.
 pub const DEFAULT_SAMPLE_ROWS: usize = 256;
@@ -94,6 +97,8 @@ pub struct TableOptions {
     pub format: Option<TableFormat>,
     /// The columns.
     pub columns: TableColumns,
+    /// What the columns are.
+    pub roles: Roles,
     /// Whether every row must have a label. Where not, labels that are there are read too, and a label's column that is
     /// not there is no error.
     pub labelled: bool,
@@ -112,6 +117,7 @@ impl Default for TableOptions {
         Self {
             format: None,
             columns: TableColumns::default(),
+            roles: Roles::Labelled,
             labelled: true,
             on_bad_row: OnBadRow::Error,
             max_bytes: DEFAULT_MAX_BYTES,
@@ -147,6 +153,8 @@ pub struct LabelledText {
 pub struct LabelledTexts {
     /// The rows, at least one.
     pub rows: Vec<LabelledText>,
+    /// How many of them each file has, in the order of the files.
+    pub counts: Vec<usize>,
     /// How many rows were left out.
     pub skipped: u64,
     /// What was changed and guessed.
@@ -174,7 +182,7 @@ pub fn read_table<'a>(
     mut stdin: Option<Box<dyn Read + 'a>>,
 ) -> Result<LabelledTexts> {
     let mut tally = Tally::hashed(options.max_bytes);
-    let mut rows = Vec::new();
+    let (mut rows, mut counts) = (Vec::new(), Vec::new());
     let (mut skipped, mut notes) = (0, RowNotes::default());
     let mut first: Option<(TableFormat, TableColumns)> = None;
     for path in paths {
@@ -195,6 +203,7 @@ pub fn read_table<'a>(
         if rows.len() == before {
             return Err(no_row(path, reader.skipped()));
         }
+        counts.push(rows.len() - before);
         first.get_or_insert_with(|| (reader.format(), reader.columns().clone()));
         skipped += reader.skipped();
         notes.add(reader.notes());
@@ -208,6 +217,7 @@ pub fn read_table<'a>(
     };
     Ok(LabelledTexts {
         rows,
+        counts,
         skipped,
         notes,
         columns,

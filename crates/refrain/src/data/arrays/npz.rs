@@ -33,32 +33,24 @@ impl Arrays {
     /// more than `max_bytes`, and where one is of a wrong shape or type, does not fit the others, or holds a number that
     /// is none: the array and the place in it are named.
     pub fn open(path: &Path, max_bytes: u64) -> Result<Self> {
+        open_parts(path, max_bytes)?.check(&path.display().to_string())
+    }
+
+    /// Reads an `.npz` file of pictures or vectors, each as a sequence of one step: what has no time of its own.
+    ///
+    /// Its array is `inputs` (N, H, W) or (N, H, W, C) for pictures, (N, F) for vectors; others are not used.
+    ///
+    /// # Shapes
+    ///
+    /// An example is (1, H, W, C) or (1, F).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_frames(path: &Path, max_bytes: u64) -> Result<Self> {
         let name = path.display().to_string();
-        let io = |source| io_error("read", path, source);
-        // Before opening: to open a pipe would wait.
-        if !fs::metadata(path).map_err(io)?.is_file() {
-            return Err(unusable(
-                &name,
-                "is not a regular file",
-                "name an `.npz` file",
-            ));
-        }
-        if Packing::from_ending(path).is_none() {
-            let file = BufReader::with_capacity(BUFFER_BYTES, File::open(path).map_err(io)?);
-            return Self::read(file, &name, max_bytes);
-        }
-        let mut content = Vec::new();
-        let mut unpacked = source::open(path)?.take(max_bytes.saturating_add(1));
-        unpacked.read_to_end(&mut content).map_err(io)?;
-        if content.len() as u64 > max_bytes {
-            let problem = format!("is larger than {max_bytes} bytes when unpacked");
-            return Err(unusable(
-                &name,
-                problem,
-                "the arrays in an `.npz` can be packed themselves: `np.savez_compressed`",
-            ));
-        }
-        Self::read(Cursor::new(content), &name, max_bytes)
+        let parts = open_parts(path, max_bytes)?;
+        one_step(parts, &name)?.check(&name)
     }
 
     /// Reads an `.npz` file that is open already; messages name it `name`.
@@ -67,48 +59,114 @@ impl Arrays {
     ///
     /// As [`open`](Self::open).
     pub fn read(reader: impl Read + Seek, name: &str, max_bytes: u64) -> Result<Self> {
-        let mut archive = Archive::open(reader, name, max_bytes)?;
-        let Some((shape, values)) = archive.numbers("inputs")? else {
-            let found = archive.names().join("`, `");
-            let problem = format!("has no array `inputs`; it has `{found}`");
-            return Err(unusable(name, problem, EXAMPLE));
-        };
-        let lengths = archive.integers("lengths")?;
-        let labels = archive.integers("labels")?;
-        let targets = archive.numbers("targets")?.map(|(shape, values)| Targets {
-            shape,
-            values: match values {
-                Values::U8(bytes) => bytes.into_iter().map(f32::from).collect(),
-                Values::F32(floats) => floats,
-            },
-        });
-        let label_names = archive.texts("label_names")?;
-        let known = ["inputs", "lengths", "labels", "targets", "label_names"];
-        let mut others = archive.names();
-        others.retain(|other| !known.contains(&other.as_str()));
-        let mut notes = Vec::new();
-        if !others.is_empty() {
-            let more = match others.len().saturating_sub(LISTED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            others.truncate(LISTED);
-            notes.push(format!(
-                "`{name}`: not used: `{}`{more}",
-                others.join("`, `")
-            ));
-        }
-        let parts = Parts {
-            shape,
-            values,
-            lengths,
-            labels,
-            targets,
-            label_names: label_names.unwrap_or_default(),
-            notes,
-        };
-        parts.check(name)
+        read_parts(reader, name, max_bytes)?.check(name)
     }
+}
+
+fn open_parts(path: &Path, max_bytes: u64) -> Result<Parts> {
+    let name = path.display().to_string();
+    let io = |source| io_error("read", path, source);
+    // Before opening: to open a pipe would wait.
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(unusable(
+            &name,
+            "is not a regular file",
+            "name an `.npz` file",
+        ));
+    }
+    if Packing::from_ending(path).is_none() {
+        let file = BufReader::with_capacity(BUFFER_BYTES, File::open(path).map_err(io)?);
+        return read_parts(file, &name, max_bytes);
+    }
+    let mut content = Vec::new();
+    let mut unpacked = source::open(path)?.take(max_bytes.saturating_add(1));
+    unpacked.read_to_end(&mut content).map_err(io)?;
+    if content.len() as u64 > max_bytes {
+        let problem = format!("is larger than {max_bytes} bytes when unpacked");
+        return Err(unusable(
+            &name,
+            problem,
+            "the arrays in an `.npz` can be packed themselves: `np.savez_compressed`",
+        ));
+    }
+    read_parts(Cursor::new(content), &name, max_bytes)
+}
+
+fn read_parts(reader: impl Read + Seek, name: &str, max_bytes: u64) -> Result<Parts> {
+    let mut archive = Archive::open(reader, name, max_bytes)?;
+    let Some((shape, values)) = archive.numbers("inputs")? else {
+        let found = archive.names().join("`, `");
+        let problem = format!("has no array `inputs`; it has `{found}`");
+        return Err(unusable(name, problem, EXAMPLE));
+    };
+    let lengths = archive.integers("lengths")?;
+    let labels = archive.integers("labels")?;
+    let targets = archive.numbers("targets")?.map(|(shape, values)| Targets {
+        shape,
+        values: match values {
+            Values::U8(bytes) => bytes.into_iter().map(f32::from).collect(),
+            Values::F32(floats) => floats,
+        },
+    });
+    let label_names = archive.texts("label_names")?;
+    let known = ["inputs", "lengths", "labels", "targets", "label_names"];
+    let mut others = archive.names();
+    others.retain(|other| !known.contains(&other.as_str()));
+    let mut notes = Vec::new();
+    if !others.is_empty() {
+        let more = match others.len().saturating_sub(LISTED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        others.truncate(LISTED);
+        notes.push(format!(
+            "`{name}`: not used: `{}`{more}",
+            others.join("`, `")
+        ));
+    }
+    Ok(Parts {
+        shape,
+        values,
+        lengths,
+        labels,
+        targets,
+        label_names: label_names.unwrap_or_default(),
+        notes,
+    })
+}
+
+/// The inputs alone, each as a sequence of one step.
+fn one_step(parts: Parts, name: &str) -> Result<Parts> {
+    let shape = match parts.shape[..] {
+        [n, f] | [n, 1, f] => vec![n, 1, f],
+        [n, h, w] => vec![n, 1, h, w, 1],
+        [n, h, w, c] | [n, 1, h, w, c] => vec![n, 1, h, w, c],
+        ref other => {
+            let problem = format!(
+                "has `inputs` of shape {}, expected (N, H, W) or (N, H, W, C) for pictures, (N, F) for vectors",
+                npy::shown(other)
+            );
+            return Err(unusable(name, problem, "give one picture or vector a row"));
+        }
+    };
+    let others = [
+        ("lengths", parts.lengths.is_some()),
+        ("labels", parts.labels.is_some()),
+        ("targets", parts.targets.is_some()),
+    ];
+    let mut notes = parts.notes;
+    for (other, _) in others.iter().filter(|(_, is_there)| *is_there) {
+        notes.push(format!("`{name}`: not used: `{other}`"));
+    }
+    Ok(Parts {
+        shape,
+        values: parts.values,
+        lengths: None,
+        labels: None,
+        targets: None,
+        label_names: Vec::new(),
+        notes,
+    })
 }
 
 /// An array as it came, with its whole shape.

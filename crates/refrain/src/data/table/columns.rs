@@ -1,63 +1,13 @@
-//! Which column is the text and which the label: as given, by the names of a header, or by what stands in the columns.
+//! Which column is the text and which the label (or what else two columns are, see [`Roles`]): as given, by the names of a header, or by what stands in the columns.
 
 use std::collections::BTreeSet;
 
 use super::super::rows::{counted, shown};
-use super::TableColumns;
 use super::fields::Record;
+use super::{Roles, TableColumns};
 use crate::names::{nearest, one_of};
 use crate::{Error, Result};
 
-/// Names of columns that hold the text, and of those that often do.
-const TEXT_NAMES: [&[&str]; 2] = [
-    &[
-        "text", "sentence", "review", "content", "document", "comment", "message", "body", "tweet",
-    ],
-    &[
-        "title",
-        "headline",
-        "question",
-        "description",
-        "phrase",
-        "utterance",
-        "summary",
-        "input",
-        "query",
-        "post",
-        "email",
-        "sms",
-        "abstract",
-        "texts",
-        "sentences",
-        "reviews",
-        "comments",
-        "tweets",
-        "messages",
-    ],
-];
-/// The same for the label.
-const LABEL_NAMES: [&[&str]; 2] = [
-    &["label", "labels", "class", "category", "target"],
-    &[
-        "sentiment",
-        "intent",
-        "topic",
-        "tag",
-        "rating",
-        "stars",
-        "score",
-        "polarity",
-        "emotion",
-        "type",
-        "y",
-        "language",
-        "lang",
-        "genre",
-        "spam",
-        "toxic",
-        "output",
-    ],
-];
 /// The longest label that is believed when it is guessed, in characters.
 const LONGEST_LABEL: usize = 60;
 /// The longest name of a column that is believed.
@@ -118,6 +68,8 @@ pub(super) struct Sample<'a> {
     /// Not empty; a header may be the first.
     pub(super) rows: &'a [Record],
     pub(super) columns: &'a TableColumns,
+    /// What the columns are.
+    pub(super) roles: Roles,
     /// Whether there must be a label.
     pub(super) labelled: bool,
     /// The first row holds the keys of an object, and columns have no numbers.
@@ -137,9 +89,9 @@ pub(super) fn layout(sample: &Sample<'_>) -> Result<Layout> {
         guesses: Vec::new(),
     };
     let given = Pair {
-        text: finder.given("text-column", sample.columns.text.as_ref(), header, true)?,
+        text: finder.given(TEXT, sample.columns.text.as_ref(), header, true)?,
         label: finder.given(
-            "label-column",
+            LABEL,
             sample.columns.label.as_ref(),
             header,
             sample.labelled,
@@ -149,24 +101,36 @@ pub(super) fn layout(sample: &Sample<'_>) -> Result<Layout> {
     if header {
         finder.by_name(&mut pair)?;
     }
-    let stats = finder.stats(header);
-    finder.by_content(&mut pair, &stats, header)?;
+    if sample.roles.by_content() {
+        let stats = finder.stats(header);
+        finder.by_content(&mut pair, &stats, header)?;
+    } else {
+        finder.by_place(&mut pair);
+    }
     let Some(text) = pair.text else {
-        return Err(finder.unclear("the text", header));
+        return Err(finder.unclear(TEXT, header));
     };
+    if pair.label.is_none() && sample.labelled {
+        return Err(finder.unclear(LABEL, header));
+    }
     layout.text = text;
     layout.label = pair.label;
     if layout.label == Some(text) {
+        let [first, second] = sample.roles.nouns();
         return Err(Error::Setting {
-            name: "label-column".into(),
+            name: sample.roles.settings()[LABEL].into(),
             found: format!("`{}`", layout.name(text)),
-            expected: format!("another column of `{}` than the text's", sample.path),
-            hint: "the text and the label stand in two columns".into(),
+            expected: format!("another column of `{}` than the {first}'s", sample.path),
+            hint: format!("the {first} and the {second} stand in two columns"),
         });
     }
     layout.guesses = finder.guesses(&layout, given);
     Ok(layout)
 }
+
+/// The places of the two columns in [`Roles`].
+const TEXT: usize = 0;
+const LABEL: usize = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
@@ -280,16 +244,21 @@ impl<'a> Finder<'a> {
         if names.iter().enumerate().any(recurs) {
             return Verdict::Row;
         }
-        let known = |sets: &[&[&str]], strict: bool| {
-            let sets = if strict { &sets[..1] } else { sets };
+        let known = |role: usize, strict: bool| {
+            let sets = self.sample.roles.names()[role];
             let known = |name: &String| {
                 let name = name.to_lowercase();
-                sets.iter().any(|set| set.contains(&name.as_str()))
+                let is_of = |set: &&[&str]| set.contains(&name.as_str());
+                is_of(&sets[0]) || !strict && is_of(&sets[1])
             };
             names.iter().any(known)
         };
-        let strict = known(&TEXT_NAMES, true) || known(&LABEL_NAMES, true);
-        if strict || (known(&TEXT_NAMES, false) && known(&LABEL_NAMES, false)) {
+        let both = known(TEXT, false) && known(LABEL, false);
+        if !self.sample.roles.by_content() {
+            // Sentences may be of one word, and a picture's name of any.
+            return if both { Verdict::Header } else { Verdict::Row };
+        }
+        if both || known(TEXT, true) || known(LABEL, true) {
             return Verdict::Header;
         }
         let all_numbers = |column: usize| {
@@ -312,7 +281,7 @@ impl<'a> Finder<'a> {
     /// The column that the caller names or numbers.
     fn given(
         &self,
-        setting: &str,
+        role: usize,
         column: Option<&String>,
         header: bool,
         needed: bool,
@@ -331,7 +300,7 @@ impl<'a> Finder<'a> {
         }
         let names: Vec<_> = self.names.iter().map(String::as_str).collect();
         Err(Error::Setting {
-            name: setting.into(),
+            name: self.sample.roles.settings()[role].into(),
             found: shown(name),
             expected: match self.sample.keys {
                 true => format!("a key of `{}`: {}", self.sample.path, self.described(true)),
@@ -353,16 +322,16 @@ impl<'a> Finder<'a> {
     /// Fills in what the header's names tell.
     fn by_name(&self, pair: &mut Pair) -> Result<()> {
         if pair.text.is_none() {
-            pair.text = self.named(&TEXT_NAMES, "the text", pair.label)?;
+            pair.text = self.named(TEXT, pair.label)?;
         }
         if pair.label.is_none() {
-            pair.label = self.named(&LABEL_NAMES, "the label", pair.text)?;
+            pair.label = self.named(LABEL, pair.text)?;
         }
         Ok(())
     }
 
-    fn named(&self, sets: &[&[&str]], what: &str, taken: Option<usize>) -> Result<Option<usize>> {
-        let is_label = what == "the label";
+    fn named(&self, role: usize, taken: Option<usize>) -> Result<Option<usize>> {
+        let sets = self.sample.roles.names()[role];
         for set in sets {
             let names = self.names.iter().enumerate();
             let found: Vec<usize> = names
@@ -374,8 +343,8 @@ impl<'a> Finder<'a> {
             match found[..] {
                 [] => {}
                 [column] => return Ok(Some(column)),
-                _ if is_label && !self.sample.labelled => return Ok(None),
-                _ => return Err(self.unclear(what, true)),
+                _ if role == LABEL && !self.sample.labelled => return Ok(None),
+                _ => return Err(self.unclear(role, true)),
             }
         }
         // `review_text`, `class label`: where there is one such.
@@ -428,7 +397,7 @@ impl<'a> Finder<'a> {
             };
         }
         if pair.text.is_none() {
-            return Err(self.unclear("the text", header));
+            return Err(self.unclear(TEXT, header));
         }
         if pair.label.is_some() {
             return Ok(());
@@ -446,24 +415,45 @@ impl<'a> Finder<'a> {
             (Some(&column), None, _) => Some(column),
             _ => None,
         };
-        if pair.label.is_none() && self.sample.labelled {
-            return Err(self.unclear("the label", header));
-        }
         Ok(())
     }
 
-    fn unclear(&self, what: &str, header: bool) -> Error {
+    /// Takes the first columns, in their order; keys have none.
+    fn by_place(&self, pair: &mut Pair) {
+        if self.sample.keys {
+            return;
+        }
+        let text = pair
+            .text
+            .or_else(|| (0..self.width).find(|&column| pair.label != Some(column)));
+        pair.label = pair
+            .label
+            .or_else(|| (0..self.width).find(|&column| text != Some(column)));
+        pair.text = text;
+    }
+
+    fn unclear(&self, role: usize, header: bool) -> Error {
         let path = self.sample.path;
         let described = self.described(header);
+        let roles = self.sample.roles;
+        let [first, second] = roles.nouns();
         if self.width == 1 {
+            let formats = match roles {
+                Roles::Labelled => "tsv, csv, jsonl, fasttext, label-first",
+                Roles::Pairs | Roles::Captions => "tsv, csv, jsonl",
+            };
             return Error::Unusable {
-                problem: format!("`{path}` has one column, expected a text and a label: {described}"),
-                hint: "`--format` names another format, if it is one: tsv, csv, jsonl, fasttext, label-first".into(),
+                problem: format!(
+                    "`{path}` has one column, expected a {first} and a {second}: {described}"
+                ),
+                hint: format!("`--format` names another format, if it is one: {formats}"),
             };
         }
+        let what = roles.nouns()[role];
+        let which = if self.sample.keys { "key" } else { "column" };
         Error::Unusable {
-            problem: format!("`{path}`: it is not clear which column is {what}: {described}"),
-            hint: "say by `--text-column` and `--label-column`: a name, or a number from 1".into(),
+            problem: format!("`{path}`: it is not clear which {which} is the {what}: {described}"),
+            hint: roles.hint(),
         }
     }
 
@@ -486,6 +476,7 @@ impl<'a> Finder<'a> {
 
     fn guesses(&self, layout: &Layout, given: Pair) -> Vec<String> {
         let path = self.sample.path;
+        let [first, second] = self.sample.roles.nouns();
         let shown_name = |column| shown(&layout.name(column));
         let mut guesses = Vec::new();
         if self.sample.keys {
@@ -502,11 +493,11 @@ impl<'a> Finder<'a> {
         }
         if given.text.is_none() && self.width > 1 {
             let column = shown_name(layout.text);
-            guesses.push(format!("`{path}`: the text is column {column}"));
+            guesses.push(format!("`{path}`: the {first} is column {column}"));
         }
         if let (None, Some(column)) = (given.label, layout.label) {
             let column = shown_name(column);
-            guesses.push(format!("`{path}`: the label is column {column}"));
+            guesses.push(format!("`{path}`: the {second} is column {column}"));
         }
         guesses
     }

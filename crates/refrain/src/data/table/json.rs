@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::rows::{Problem, column_of, shown};
-use super::TableColumns;
+use super::TableOptions;
 use super::columns::{Layout, Sample, layout};
 use super::fields::{Field, Record};
 use crate::Result;
@@ -43,8 +43,7 @@ pub(super) fn keys(
     object: &Map<String, Value>,
     line: u64,
     path: &str,
-    columns: &TableColumns,
-    labelled: bool,
+    options: &TableOptions,
 ) -> Result<(Keys, Vec<String>)> {
     let field = |text: String| Field {
         text,
@@ -65,8 +64,9 @@ pub(super) fn keys(
     } = layout(&Sample {
         path,
         rows: &rows,
-        columns,
-        labelled,
+        columns: &options.columns,
+        roles: options.roles,
+        labelled: options.labelled,
         keys: true,
     })?;
     let key = |column: usize| rows[0].text(column).to_owned();

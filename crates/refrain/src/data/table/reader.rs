@@ -10,7 +10,7 @@ use super::super::rows::{
 use super::columns::{Layout, Sample, layout};
 use super::fields::{Field, Record, Split, Splitter, tabs_are_quoted};
 use super::json::{self, Keys};
-use super::{LabelledText, TableColumns, TableFormat, TableOptions};
+use super::{LabelledText, Roles, TableColumns, TableFormat, TableOptions};
 use crate::{Error, Result};
 
 /// What fastText's labels begin with.
@@ -38,7 +38,7 @@ pub struct TableReader<'a> {
     format: TableFormat,
     parser: Parser,
     columns: TableColumns,
-    labelled: bool,
+    wanted: Wanted,
     on_bad_row: OnBadRow,
     /// Empty lines since the last row.
     blank: u64,
@@ -103,7 +103,7 @@ impl<'a> TableReader<'a> {
             format,
             parser,
             columns,
-            labelled: options.labelled,
+            wanted: Wanted::of(options),
             on_bad_row: options.on_bad_row,
             blank: 0,
             skipped: 0,
@@ -178,7 +178,7 @@ impl<'a> TableReader<'a> {
                 continue;
             }
             let parsed = match line {
-                Ok(text) => self.parser.parse(text, number, self.labelled),
+                Ok(text) => self.parser.parse(text, number, self.wanted),
                 Err(problem) => self.parser.interrupt(problem),
             };
             match parsed {
@@ -274,6 +274,30 @@ impl<'a> Ahead<'a> {
     }
 }
 
+/// What a row must have.
+#[derive(Clone, Copy)]
+struct Wanted {
+    roles: Roles,
+    labelled: bool,
+}
+
+impl Wanted {
+    fn of(options: &TableOptions) -> Self {
+        Self {
+            roles: options.roles,
+            labelled: options.labelled,
+        }
+    }
+
+    /// Of formats where a label is there whenever a row is.
+    fn always(self) -> Self {
+        Self {
+            labelled: true,
+            ..self
+        }
+    }
+}
+
 /// What a line gave.
 enum Parsed {
     Row(LabelledText),
@@ -317,19 +341,19 @@ impl Parser {
         !goes_on && text.trim_matches(' ').is_empty()
     }
 
-    fn parse(&mut self, text: String, line: u64, labelled: bool) -> Parsed {
+    fn parse(&mut self, text: String, line: u64, wanted: Wanted) -> Parsed {
         match self {
-            Self::Columns(columns) => columns.parse(&text, line, labelled),
-            Self::Json(keys) => json_row(keys, &text, line, labelled).into(),
-            Self::Plain(TableFormat::FastText) => fasttext_row(&text, line, labelled).into(),
-            Self::Plain(TableFormat::LabelFirst) => label_first_row(&text, line).into(),
+            Self::Columns(columns) => columns.parse(&text, line, wanted),
+            Self::Json(keys) => json_row(keys, &text, line, wanted).into(),
+            Self::Plain(TableFormat::FastText) => fasttext_row(&text, line, wanted).into(),
+            Self::Plain(TableFormat::LabelFirst) => label_first_row(&text, line, wanted).into(),
             Self::Plain(_) | Self::Empty => {
                 let text = Field {
                     text,
                     line,
                     column: 1,
                 };
-                row(line, text, None, false).into()
+                row(line, text, None, wanted).into()
             }
         }
     }
@@ -355,14 +379,14 @@ impl Parser {
 }
 
 impl Columns {
-    fn parse(&mut self, text: &str, line: u64, labelled: bool) -> Parsed {
+    fn parse(&mut self, text: &str, line: u64, wanted: Wanted) -> Parsed {
         match self.splitter.push(text, line) {
             Split::More => Parsed::Nothing,
             Split::Bad { problem, lines } => Parsed::Bad { problem, lines },
             Split::Record(_) if std::mem::take(&mut self.before_header) => Parsed::Nothing,
             Split::Record(record) => {
                 let lines = line - record.line + 1;
-                match self.row(record, labelled) {
+                match self.row(record, wanted) {
                     Ok(row) => Parsed::Row(row),
                     Err(problem) => Parsed::Bad { problem, lines },
                 }
@@ -370,7 +394,7 @@ impl Columns {
         }
     }
 
-    fn row(&self, mut record: Record, labelled: bool) -> Result<LabelledText, Problem> {
+    fn row(&self, mut record: Record, wanted: Wanted) -> Result<LabelledText, Problem> {
         let (found, expected) = (record.fields.len(), self.layout.width);
         if found != expected {
             let place = record.fields.get(expected).or(record.fields.last());
@@ -393,7 +417,7 @@ impl Columns {
         };
         let text = take(self.layout.text);
         let label = self.layout.label.map(take);
-        row(record.line, text, label, labelled)
+        row(record.line, text, label, wanted)
     }
 }
 
@@ -402,8 +426,9 @@ fn row(
     line: u64,
     text: Field,
     label: Option<Field>,
-    labelled: bool,
+    wanted: Wanted,
 ) -> Result<LabelledText, Problem> {
+    let [first, second] = wanted.roles.nouns();
     let empty = |field: &Field, what: &str| {
         let found = match field.text.as_str() {
             "" => format!("an empty {what}"),
@@ -415,18 +440,18 @@ fn row(
     };
     let is_empty = |field: &Field| field.text.trim().is_empty();
     if is_empty(&text) {
-        return Err(empty(&text, "text"));
+        return Err(empty(&text, first));
     }
     let label = match label {
         Some(label) if !is_empty(&label) => Some(label.text),
-        Some(label) if labelled => return Err(empty(&label, "label")),
+        Some(label) if wanted.labelled => return Err(empty(&label, second)),
         Some(_) | None => None,
     };
     let text = text.text;
     Ok(LabelledText { text, label, line })
 }
 
-fn json_row(keys: &Keys, text: &str, line: u64, labelled: bool) -> Result<LabelledText, Problem> {
+fn json_row(keys: &Keys, text: &str, line: u64, wanted: Wanted) -> Result<LabelledText, Problem> {
     let mut object = json::object(text, line)?;
     let field = |text: String| {
         if text.contains('\0') {
@@ -441,25 +466,25 @@ fn json_row(keys: &Keys, text: &str, line: u64, labelled: bool) -> Result<Labell
     };
     // The label first, so that the message about a text that is missing still names the other keys.
     let label = match &keys.label {
-        Some(key) => json::value(&mut object, key, line, labelled)?,
+        Some(key) => json::value(&mut object, key, line, wanted.labelled)?,
         None => None,
     };
     let text = json::value(&mut object, &keys.text, line, true)?.unwrap_or_default();
     let label = label.map(field).transpose()?;
-    row(line, field(text)?, label, labelled)
+    row(line, field(text)?, label, wanted)
 }
 
-fn fasttext_row(line_text: &str, line: u64, labelled: bool) -> Result<LabelledText, Problem> {
+fn fasttext_row(line_text: &str, line: u64, wanted: Wanted) -> Result<LabelledText, Problem> {
     let problem = |rest: &str| Problem::at(line, column_at(line_text, rest));
     let begin = line_text.trim_start();
     let Some(after) = begin.strip_prefix(LABEL_PREFIX) else {
-        if labelled {
+        if wanted.labelled {
             return Err(problem(begin)
                 .found(shown(begin))
                 .expected(format!("`{LABEL_PREFIX}` and a label"))
                 .hint("`--format` names another format: tsv, csv, jsonl, label-first"));
         }
-        return row(line, field_at(line_text, line_text, line), None, false);
+        return row(line, field_at(line_text, line_text, line), None, wanted);
     };
     let (label, text) = first_word(after);
     if text.starts_with(LABEL_PREFIX) {
@@ -471,16 +496,16 @@ fn fasttext_row(line_text: &str, line: u64, labelled: bool) -> Result<LabelledTe
         field_at(line_text, text, line),
         field_at(line_text, label, line),
     );
-    row(line, text, Some(label), true)
+    row(line, text, Some(label), wanted.always())
 }
 
-fn label_first_row(line_text: &str, line: u64) -> Result<LabelledText, Problem> {
+fn label_first_row(line_text: &str, line: u64, wanted: Wanted) -> Result<LabelledText, Problem> {
     let (label, text) = first_word(line_text.trim_start());
     let (text, label) = (
         field_at(line_text, text, line),
         field_at(line_text, label, line),
     );
-    row(line, text, Some(label), true)
+    row(line, text, Some(label), wanted.always())
 }
 
 /// The first word, and what follows after white space.
@@ -520,10 +545,8 @@ fn format_by_content(lines: &mut Ahead<'_>) -> Result<TableFormat> {
 
 fn check_options(format: TableFormat, options: &TableOptions) -> Result<()> {
     let columns = &options.columns;
-    let given = [
-        ("text-column", &columns.text),
-        ("label-column", &columns.label),
-    ];
+    let [first, second] = options.roles.settings();
+    let given = [(first, &columns.text), (second, &columns.label)];
     for (name, column) in given {
         if let (Some(column), false) = (column, format.has_columns()) {
             return Err(Error::Setting {
@@ -580,6 +603,7 @@ fn columns_of(lines: &mut Ahead<'_>, format: TableFormat, options: &TableOptions
         path: &path,
         rows: &rows,
         columns: &options.columns,
+        roles: options.roles,
         labelled: options.labelled,
         keys: false,
     })?;
@@ -648,8 +672,7 @@ fn keys_of(lines: &mut Ahead<'_>, options: &TableOptions) -> Result<Found> {
         };
         match object {
             Ok(object) => {
-                let (keys, guesses) =
-                    json::keys(&object, *number, &path, columns, options.labelled)?;
+                let (keys, guesses) = json::keys(&object, *number, &path, options)?;
                 let columns = TableColumns {
                     text: Some(keys.text.clone()),
                     label: keys.label.clone(),

@@ -22,6 +22,7 @@ fn found(content: &str, text: &str, label: &str, labelled: bool) -> Result<Layou
         path: "a.tsv",
         rows: &rows(content),
         columns: &columns,
+        roles: Roles::Labelled,
         labelled,
         keys: false,
     })
