@@ -13,7 +13,9 @@ use clap::{
 };
 use refrain::Isa;
 use refrain::data::{Format, OnBadRow};
+use refrain::generate::Beam;
 use refrain::nn::CellKind;
+use refrain::run::writers::DEFAULT_BEAM;
 
 use crate::isa;
 use crate::style::Color;
@@ -182,7 +184,39 @@ pub(crate) enum OnUnknown {
     Skip,
 }
 
-/// Answer inputs one by one, in order: a label for each, or for each of its tokens or frames.
+/// How a translator or captioner searches for what to write.
+#[derive(Args, Debug)]
+pub(crate) struct BeamArgs {
+    /// Beginnings that the search keeps; 1 takes the likeliest token each time (translate, caption) [default: 5].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) beam: Option<u16>,
+
+    /// The sum of the tokens' logarithms is divided by length^X: greater is for longer (translate, caption) [default: 1].
+    #[arg(long, value_name = "X", value_parser = zero_or_more, allow_negative_numbers = true)]
+    pub(crate) length_penalty: Option<f64>,
+
+    /// Write, for `<unk>`, the source's word that attention points at (translate).
+    #[arg(long)]
+    pub(crate) copy_unknown: bool,
+}
+
+impl BeamArgs {
+    /// Whether any of them was given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.beam.is_some() || self.length_penalty.is_some() || self.copy_unknown
+    }
+
+    /// The search.
+    pub(crate) fn search(&self) -> Beam {
+        Beam {
+            width: self.beam.map_or(DEFAULT_BEAM.width, usize::from),
+            length_penalty: self.length_penalty.unwrap_or(DEFAULT_BEAM.length_penalty),
+            ..DEFAULT_BEAM
+        }
+    }
+}
+
+/// Answer inputs one by one, in order: a label, labels for its steps, or what is written of it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -191,12 +225,14 @@ Examples:
   refrain predict runs/tagger <<< 'the dog barks'
   ls *.png | refrain predict runs/digits
   refrain predict runs/clips new.npz
+  echo 'Ein Hund rennt.' | refrain predict runs/de-en --beam 10
 
 An input is a line: a text, or tokens between spaces, or the path of a picture, as the model reads;
-or FILE is one as `train` takes, without labels. A line of output is a label and its probability, or
-the labels of a sequence. An answer is written as soon as no further input is there. With --json a
-line is an object: `label` and `probabilities`, or `tokens` and `labels`; `error` where there is no
-answer, and then the exit code is 1.")]
+or FILE is one as `train` takes, without labels. A line of output is a label and its probability, the
+labels of a sequence, or what is written. An answer is written as soon as no further input is there.
+With --json a line is an object: `label` and `probabilities`, or `tokens` and `labels`, or `text` and
+`score` (the logarithm of its probability over length^length-penalty); `error` where there is no answer,
+and then the exit code is 1.")]
 pub(crate) struct PredictArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -210,12 +246,15 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
     pub(crate) format: Option<Format>,
 
-    /// The column, by name or number, of the text or token.
+    /// The column, by name or number, of the text, token or source.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) text_column: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) beam: BeamArgs,
 }
 
-/// Score a model on data: a text's nats and bits per token, or labels' accuracy and macro F1.
+/// Score a model on data: nats and bits per token, accuracy and macro F1, or BLEU and chrF.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -224,6 +263,8 @@ Examples:
   refrain evaluate runs/latin other.txt --streams 16 --json
   refrain evaluate runs/reviews test.tsv
   refrain evaluate runs/tagger test.conllu --plot confusion.svg
+  refrain evaluate runs/de-en test.de test.en
+  refrain evaluate runs/captions test.tsv --images pictures/
 
 Of a language model every token but the first is scored by those before it, with the state carried
 from the first to the last, in constant memory. --streams reads the whole text into memory first,
@@ -245,7 +286,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_tokens: Option<u64>,
 
-    /// How the data is written, where the ending does not tell (classify, tag).
+    /// How the data is written, where the ending does not tell (not lm).
     #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
     pub(crate) format: Option<Format>,
 
@@ -257,9 +298,24 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label_column: Option<String>,
 
-    /// What to do with a row that cannot be used (classify, tag) [default: error].
+    /// What to do with a row that cannot be used (not lm) [default: error].
     #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
     pub(crate) on_bad_row: Option<OnBadRow>,
+
+    /// The column, by name or number, of the source or the picture (translate, caption).
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) source_column: Option<String>,
+
+    /// The column, by name or number, of the target or the sentence (translate, caption).
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) target_column: Option<String>,
+
+    /// The pictures: a folder or an .npz, as for `train` (caption).
+    #[arg(long, value_name = "FOLDER|FILE.npz", value_hint = ValueHint::AnyPath)]
+    pub(crate) images: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) beam: BeamArgs,
 
     /// Draw the confusion matrix into this file, .svg (classify, tag).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -276,7 +332,36 @@ pub(crate) struct InspectArgs {
 /// What to look at.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Inspect {
+    Attention(AttentionArgs),
     States(StatesArgs),
+}
+
+/// Draw which words of a sentence a translator looked at for each word that it wrote.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain inspect attention runs/de-en 'Ein Hund rennt.'
+  refrain inspect attention runs/de-en 'Ein Hund rennt.' -o alignment.svg
+  echo 'Ein Hund rennt.' | refrain inspect attention runs/de-en --json
+
+Without -o the alignment is drawn on the terminal: a row for each token that was written, a column for
+each token of the sentence. With --json it is an object: `source[]`, `target[]`, `weights[][]` (a row
+for each token of the target, the end included), `text`, `score`.")]
+pub(crate) struct AttentionArgs {
+    /// A model file, or a run folder (then its best model).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+
+    /// The sentence [default: the first line of standard input].
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) sentence: Option<String>,
+
+    /// The file to write: .svg, .png or .json.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) beam: BeamArgs,
 }
 
 /// Write every layer's hidden states, cell states and gates over some data.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use refrain::data::{OnBadRow, Portion, TokenKind};
-use refrain::nn::{CellKind, Init, Nonlinearity, Pooling};
+use refrain::nn::{AttentionKind, CellKind, Init, Nonlinearity, Pooling};
 use refrain::optim::{OptimizerKind, Schedule};
 use refrain::run::settings::{Chunk, ClassWeights, DEFAULTS, Format, Limit, Settings, Task, When};
 
@@ -92,7 +92,7 @@ struct ModelFlags {
     #[arg(long, value_name = "N")]
     embedding_size: Option<u64>,
 
-    /// Read the sequence both ways (classify, tag).
+    /// Read the sequence both ways (classify, tag, translate).
     #[arg(
         long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
@@ -110,9 +110,13 @@ struct ModelFlags {
     )]
     batch_norm: Option<bool>,
 
-    /// How the states of a sequence become one (classify).
+    /// How the states of a sequence become one (classify, translate).
     #[arg(long, value_parser = one_of::<Pooling>(Pooling::NAMES))]
     pooling: Option<Pooling>,
+
+    /// How the decoder looks at the encoder's states (translate).
+    #[arg(long, value_parser = one_of::<AttentionKind>(AttentionKind::NAMES))]
+    attention: Option<AttentionKind>,
 
     /// Read each word's spelling too (tag).
     #[arg(
@@ -120,7 +124,7 @@ struct ModelFlags {
     )]
     characters: Option<bool>,
 
-    /// Steps that the cell mlp sees at once (lm, tag).
+    /// Steps that the cell mlp sees at once (lm, tag, translate, caption).
     #[arg(long, value_name = "N")]
     window: Option<u64>,
 
@@ -163,6 +167,12 @@ struct DataFlags {
     #[arg(long, value_name = "char|byte|word|bpe:N", value_parser = token_kind)]
     tokens: Option<TokenKind>,
 
+    /// One vocabulary for source and target (translate).
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    shared_vocabulary: Option<bool>,
+
     /// Words that stand fewer times than N in the training part are `<unk>`.
     #[arg(long, value_name = "N")]
     min_count: Option<u64>,
@@ -173,7 +183,7 @@ struct DataFlags {
     )]
     lowercase: Option<bool>,
 
-    /// How the data is written, where the ending does not tell (classify, tag).
+    /// How the data is written, where the ending does not tell (not lm).
     #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
     format: Option<Format>,
 
@@ -185,11 +195,23 @@ struct DataFlags {
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<String>,
 
-    /// What to do with a row that cannot be used (classify, tag).
+    /// The column, by name or number, of the source or the picture (translate, caption).
+    #[arg(long, value_name = "COLUMN")]
+    source_column: Option<String>,
+
+    /// The column, by name or number, of the target or the sentence (translate, caption).
+    #[arg(long, value_name = "COLUMN")]
+    target_column: Option<String>,
+
+    /// The pictures: a folder that their paths start from, or an .npz whose rows they number from 0 (caption).
+    #[arg(long, value_name = "FOLDER|FILE.npz", value_hint = ValueHint::AnyPath)]
+    images: Option<PathBuf>,
+
+    /// What to do with a row that cannot be used (not lm).
     #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
     on_bad_row: Option<OnBadRow>,
 
-    /// Cut sequences after so many tokens or steps (classify, tag).
+    /// Cut sequences after so many tokens or steps (classify, tag); leave longer pairs out (translate, caption).
     #[arg(long, value_name = "N|none")]
     max_length: Option<Limit<u64>>,
 
@@ -345,6 +367,11 @@ impl TrainArgs {
             format: data_flags.format,
             text_column: data_flags.text_column.clone(),
             label_column: data_flags.label_column.clone(),
+            source_column: data_flags.source_column.clone(),
+            target_column: data_flags.target_column.clone(),
+            images: data_flags.images.clone(),
+            shared_vocabulary: data_flags.shared_vocabulary,
+            attention: model.attention,
             on_bad_row: data_flags.on_bad_row,
             max_length: data_flags.max_length,
             center_clips: data_flags.center_clips,

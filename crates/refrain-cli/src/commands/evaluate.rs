@@ -3,6 +3,7 @@
 mod classes;
 mod labels;
 mod score;
+mod writing;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<
     match AnyModel::open(&args.model)? {
         AnyModel::LanguageModel(loaded) => text(args, *loaded, context),
         AnyModel::Labeller(loaded) => labels::run(args, &loaded, context),
+        AnyModel::Writer(loaded) => writing::run(args, &loaded, context),
     }
 }
 
@@ -58,6 +60,16 @@ fn refuse(flag: &str, given: bool, task: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses what only models that write have.
+fn refuse_pairs(args: &EvaluateArgs, task: &str) -> anyhow::Result<()> {
+    refuse("source-column", args.source_column.is_some(), task)?;
+    refuse("target-column", args.target_column.is_some(), task)?;
+    refuse("images", args.images.is_some(), task)?;
+    refuse("beam", args.beam.beam.is_some(), task)?;
+    refuse("length-penalty", args.beam.length_penalty.is_some(), task)?;
+    refuse("copy-unknown", args.beam.copy_unknown, task)
+}
+
 fn text(
     args: &EvaluateArgs,
     mut loaded: LoadedModel,
@@ -68,6 +80,7 @@ fn text(
     refuse("label-column", args.label_column.is_some(), "lm")?;
     refuse("on-bad-row", args.on_bad_row.is_some(), "lm")?;
     refuse("plot", args.plot.is_some(), "lm")?;
+    refuse_pairs(args, "lm")?;
     let streams = args.streams.unwrap_or(1);
     let mut reader = TokenReader::open(
         &args.data,

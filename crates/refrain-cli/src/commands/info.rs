@@ -45,6 +45,8 @@ struct Told<'a> {
     /// Trainable numbers.
     total: u64,
     vocabulary: Option<&'a Vocabulary>,
+    /// What it writes, where that is another.
+    target: Option<&'a Vocabulary>,
     /// What a labeller reads and tells apart.
     encoding: Option<&'a Encoding>,
 }
@@ -73,6 +75,7 @@ impl<'a> Told<'a> {
                     rows,
                     total: loaded.model.parameter_count() as u64,
                     vocabulary: Some(&loaded.vocabulary),
+                    target: None,
                     encoding: None,
                 }
             }
@@ -86,7 +89,25 @@ impl<'a> Told<'a> {
                     rows,
                     total: loaded.model.parameter_count() as u64,
                     vocabulary: loaded.encoding.vocabulary(),
+                    target: None,
                     encoding: Some(&loaded.encoding),
+                }
+            }
+            AnyModel::Writer(loaded) => {
+                let tied = loaded.model.config.tie_weights;
+                loaded.model.visit_all(&mut |parameter| {
+                    row(parameter, tied && parameter.name == "linear.weight");
+                });
+                loaded.model.visit_buffers(&mut |buffer| row(buffer, false));
+                Self {
+                    path: &loaded.path,
+                    config: &loaded.config,
+                    trained: &loaded.trained,
+                    rows,
+                    total: loaded.model.parameter_count() as u64,
+                    vocabulary: loaded.encoding.source.vocabulary(),
+                    target: Some(&loaded.encoding.target),
+                    encoding: Some(&loaded.encoding.source),
                 }
             }
         }
@@ -121,11 +142,18 @@ impl<'a> Told<'a> {
             "parameters": parameters,
             "shapes": shapes,
             "config": self.settings()?,
-            "vocabulary_size": self.vocabulary.map_or(0, Vocabulary::len),
+            "vocabulary_size": self.target.or(self.vocabulary).map_or(0, Vocabulary::len),
             "trained": self.trained,
         });
-        if let Some(vocabulary) = self.vocabulary {
-            object["vocabulary"] = vocabulary.to_json();
+        match (self.vocabulary, self.target) {
+            (Some(source), Some(target)) => {
+                object["vocabulary"] =
+                    json!({"source": source.to_json(), "target": target.to_json()});
+            }
+            (Some(vocabulary), None) | (None, Some(vocabulary)) => {
+                object["vocabulary"] = vocabulary.to_json();
+            }
+            (None, None) => {}
         }
         if let Some(encoding) = self.encoding {
             object["labels"] = json!(encoding.labels);
@@ -158,14 +186,28 @@ pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result
         Talk::Verbose => usize::MAX,
         Talk::Silent | Talk::Normal => VOCABULARY_LINES,
     };
-    if let Some(vocabulary) = told.vocabulary {
-        writeln!(out, "\nvocabulary: {}", vocabulary_title(vocabulary))?;
+    let source = if told.target.is_some() {
+        "vocabulary of the sources"
+    } else {
+        "vocabulary"
+    };
+    let vocabularies = [
+        (source, told.vocabulary),
+        ("vocabulary of what is written", told.target),
+    ];
+    for (name, vocabulary) in vocabularies {
+        let Some(vocabulary) = vocabulary else {
+            continue;
+        };
+        writeln!(out, "\n{name}: {}", vocabulary_title(vocabulary))?;
         for line in vocabulary_lines(vocabulary, most) {
             writeln!(out, "{INDENT}{line}")?;
         }
     }
     if let Some(encoding) = told.encoding {
         writeln!(out, "\ninput: {}", input_title(encoding))?;
+    }
+    if let Some(encoding) = told.encoding.filter(|_| told.target.is_none()) {
         writeln!(out, "\nlabels: {}", thousands(encoding.labels.len() as u64))?;
         let labels = encoding
             .labels
@@ -198,6 +240,12 @@ fn input_title(encoding: &Encoding) -> String {
             format!(
                 "sentences of tokens, spelt with {} characters",
                 thousands(alphabet.len() as u64)
+            )
+        }
+        Input::Numbers(numbers) if numbers.frames && numbers.shape[0] == 1 => {
+            format!(
+                "pictures of {} (height, width, channels)",
+                sizes(&numbers.shape[1..])
             )
         }
         Input::Numbers(numbers) if numbers.frames => {

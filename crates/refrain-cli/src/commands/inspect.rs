@@ -1,5 +1,7 @@
 //! `refrain inspect`: what is inside a model while it works.
 
+mod attention;
+
 use std::io::Write as _;
 
 use refrain::checkpoint::write_atomic;
@@ -12,11 +14,12 @@ use refrain::run::states;
 use super::stdin_of;
 use crate::args::{Inspect, InspectArgs, StatesArgs};
 use crate::context::Context;
-use crate::errors::Exit;
+use crate::errors::{Exit, failure};
 use crate::machine;
 
 pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<Exit> {
     match &args.what {
+        Inspect::Attention(args) => attention::run(args, context),
         Inspect::States(args) => write_states(args, context),
     }
 }
@@ -37,6 +40,16 @@ fn write_states(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit
             }
             ids.truncate(most);
             states::of_text(&mut loaded, &compute, &ids, available_bytes)?
+        }
+        AnyModel::Writer(loaded) => {
+            return Err(failure(
+                format!(
+                    "`{}` is a model of the task `{}`: its states depend on what it writes",
+                    loaded.path.display(),
+                    loaded.config.task
+                ),
+                "`refrain inspect attention` draws what it looks at while it writes",
+            ));
         }
         AnyModel::Labeller(loaded) => {
             let max_bytes = available_bytes.map_or(1 << 32, |bytes| bytes / 4);

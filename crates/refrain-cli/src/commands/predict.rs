@@ -1,6 +1,7 @@
 //! `refrain predict`: one input, one answer, in order, as soon as there is one.
 
 mod inputs;
+mod writing;
 
 use std::io::Write as _;
 
@@ -12,13 +13,14 @@ use serde_json::{Map, json};
 use self::inputs::Inputs;
 use crate::args::PredictArgs;
 use crate::context::Context;
-use crate::errors::{Exit, failure};
+use crate::errors::{Exit, failure, usage};
 use crate::escape::one_line;
 use crate::machine;
 
 pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let loaded = match AnyModel::open(&args.model)? {
         AnyModel::Labeller(loaded) => loaded,
+        AnyModel::Writer(loaded) => return writing::run(args, &loaded, context),
         AnyModel::LanguageModel(loaded) => {
             return Err(failure(
                 format!(
@@ -29,7 +31,16 @@ pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<E
             ));
         }
     };
-    let inputs = Inputs::open(args, &loaded, machine::available_bytes())?;
+    if args.beam.is_given() {
+        return Err(usage(
+            format!(
+                "a model of the task `{}` does not search",
+                loaded.config.task
+            ),
+            "leave `--beam`, `--length-penalty` and `--copy-unknown` out",
+        ));
+    }
+    let inputs = Inputs::open(args, &loaded.encoding, machine::available_bytes())?;
     let mut predictor = Predictor::new(&loaded, context.compute());
     let mut failed = false;
     inputs.each_batch(|items, name| {

@@ -113,6 +113,8 @@ fn demo_name(task: Task) -> &'static str {
         Task::Lm => "the built-in text (Cicero, De finibus)",
         Task::Classify => "built-in reviews (generated)",
         Task::Tag => "built-in clips of moving shapes (generated)",
+        Task::Translate => "built-in dates as people write them (generated)",
+        Task::Caption => "built-in pictures of shapes (generated)",
     }
 }
 
@@ -128,7 +130,7 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     let out = &mut context.out;
     let nats = |value: &serde_json::Value| value["loss_nats"].as_f64().unwrap_or(f64::NAN);
     let unit = match run.config().task {
-        Task::Lm => "token",
+        Task::Lm | Task::Translate | Task::Caption => "token",
         Task::Classify | Task::Tag => "label",
     };
     let score = |value: &serde_json::Value| {
@@ -136,7 +138,11 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
         let accuracy = accuracy.map_or_else(String::new, |accuracy| {
             format!("{:.2} % right, ", 100.0 * accuracy)
         });
-        format!("{accuracy}{:.4} nats a {unit}", nats(value))
+        let bleu = value["bleu"].as_f64().zip(value["chrf"].as_f64());
+        let bleu = bleu.map_or_else(String::new, |(bleu, chrf)| {
+            format!("BLEU {bleu:.2}, chrF {chrf:.2}, ")
+        });
+        format!("{accuracy}{bleu}{:.4} nats a {unit}", nats(value))
     };
     writeln!(out, "model   {}", summary.model.display())?;
     if let Some(validation) = &summary.validation {
@@ -153,7 +159,7 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     writeln!(out, "report  {}", folder.report().display())?;
     let next = match run.config().task {
         Task::Lm => "sample",
-        Task::Classify | Task::Tag => "predict",
+        Task::Classify | Task::Tag | Task::Translate | Task::Caption => "predict",
     };
     context.notice(&format!("next: refrain {next} {}", folder.path().display()));
     Ok(())

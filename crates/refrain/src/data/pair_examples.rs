@@ -93,8 +93,8 @@ pub struct PairEncoding {
 /// How a [`PairEncoding`] is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairEncodingOptions {
-    /// What texts are cut into; `None` is chosen by them.
-    pub tokens: Option<TokenKind>,
+    /// What texts are cut into; see [`choose_kind`].
+    pub tokens: TokenKind,
     /// How words are counted.
     pub words: WordOptions,
     /// Whether source and target have one vocabulary.
@@ -110,7 +110,7 @@ impl PairEncoding {
     /// Whatever is wrong with a vocabulary, or [`Error::Setting`] where a setting is not for this kind of data.
     pub fn fit(raw: &RawPairs, options: PairEncodingOptions) -> Result<(Self, Option<Vec<u64>>)> {
         let sources = raw.sources();
-        let kind = options.tokens.unwrap_or_else(|| choose(raw));
+        let kind = options.tokens;
         let encoding_options = EncodingOptions {
             per_step: false,
             tokens: matches!(raw, RawPairs::Texts(_)).then_some(kind),
@@ -187,11 +187,15 @@ impl PairEncoding {
     }
 }
 
-/// Pieces of words where the sources are sentences, as many as the texts bear; words, or characters, of captions.
-fn choose(raw: &RawPairs) -> TokenKind {
+/// What texts are cut into where nobody says it: pieces of words where the sources are sentences, as many as the texts bear; words, or characters, of captions.
+#[must_use]
+pub fn choose_kind(raw: &RawPairs) -> TokenKind {
     match raw {
         RawPairs::Texts(rows) => {
-            let characters: u64 = rows.iter().map(|row| row.source.chars().count() as u64).sum();
+            let characters: u64 = rows
+                .iter()
+                .map(|row| row.source.chars().count() as u64)
+                .sum();
             let pieces = (characters / CHARACTERS_PER_PIECE).clamp(PIECES.0, PIECES.1);
             TokenKind::Bpe(pieces as u32)
         }
@@ -322,12 +326,7 @@ impl PairExamples {
     ///
     /// # Panics
     /// If a pair is not there.
-    pub fn fill(
-        &self,
-        pairs: &[usize],
-        source: &mut SequenceBatch<f32>,
-        target: &mut TargetBatch,
-    ) {
+    pub fn fill(&self, pairs: &[usize], source: &mut SequenceBatch<f32>, target: &mut TargetBatch) {
         let lengths: Vec<_> = pairs.iter().map(|&pair| self.lengths(pair)).collect();
         let by = |side: fn(&(usize, usize)) -> usize| {
             falling_order(&lengths.iter().map(side).collect::<Vec<_>>())

@@ -194,11 +194,10 @@ impl ModelConfig {
         }
     }
 
-    /// The number of trainable numbers of a labeller of `classes` classes.
-    #[must_use]
-    pub fn labeller_estimate(&self, shape: &InputShape, output: Output, classes: usize) -> f64 {
+    /// The number of trainable numbers of what reads a step, and the features that it gives.
+    fn reader_estimate(&self, shape: &InputShape) -> (f64, usize) {
         let embedding = self.embedding_size as f64;
-        let (reader, features) = match *shape {
+        match *shape {
             InputShape::Tokens(vocab_size) => (vocab_size as f64 * embedding, self.embedding_size),
             InputShape::Words {
                 vocab_size,
@@ -222,7 +221,31 @@ impl ModelConfig {
                 };
                 (frames.parameter_estimate(), self.embedding_size)
             }
-        };
+        }
+    }
+
+    /// Bytes that frames take while a batch of them is looked at; other readers take none to speak of.
+    fn reader_memory(&self, shape: &InputShape, rows: usize) -> f64 {
+        match *shape {
+            InputShape::Frames {
+                height,
+                width,
+                channels,
+            } => FrameConfig {
+                height,
+                width,
+                channels,
+                features: self.embedding_size,
+            }
+            .memory_estimate(rows),
+            _ => 0.0,
+        }
+    }
+
+    /// The number of trainable numbers of a labeller of `classes` classes.
+    #[must_use]
+    pub fn labeller_estimate(&self, shape: &InputShape, output: Output, classes: usize) -> f64 {
+        let (reader, features) = self.reader_estimate(shape);
         let seen = match (self.cell, output, shape) {
             (CellKind::Mlp, Output::Steps, _) => self.window.saturating_mul(features),
             (
@@ -249,28 +272,15 @@ impl ModelConfig {
         rows: usize,
     ) -> f64 {
         let parameters = self.labeller_estimate(shape, output, classes);
-        let (frames, features) = match *shape {
-            InputShape::Frames {
-                height,
-                width,
-                channels,
-            } => {
-                let frames = FrameConfig {
-                    height,
-                    width,
-                    channels,
-                    features: self.embedding_size,
-                };
-                (frames.memory_estimate(rows), self.embedding_size)
+        let features = match *shape {
+            InputShape::Vectors { features, .. } => features,
+            InputShape::Tokens(_) | InputShape::Frames { .. } => self.embedding_size,
+            // Words of a dozen characters, none twice.
+            InputShape::Words { .. } => {
+                self.embedding_size + 12 * 12 * CharacterEncoder::<f32>::FEATURES
             }
-            InputShape::Vectors { features, .. } => (0.0, features),
-            InputShape::Tokens(_) => (0.0, self.embedding_size),
-            InputShape::Words { .. } => (
-                0.0,
-                // Words of a dozen characters, none twice.
-                self.embedding_size + 12 * 12 * CharacterEncoder::<f32>::FEATURES,
-            ),
         };
+        let frames = self.reader_memory(shape, rows);
         let window = if self.cell == CellKind::Mlp {
             self.window as f64
         } else {
@@ -281,6 +291,84 @@ impl ModelConfig {
             + 3.0 * window * padded(features)
             + 16.0;
         4.0 * (9.0 * parameters + rows as f64 * row) + frames
+    }
+
+    /// The number of trainable numbers of an encoder-decoder that writes tokens of a vocabulary of `vocab_size`.
+    #[must_use]
+    pub fn encoder_decoder_estimate(&self, shape: &InputShape, vocab_size: usize) -> f64 {
+        let is_fixed = !matches!(shape, InputShape::Tokens(_));
+        let (hidden, embedding) = (self.hidden_size as f64, self.embedding_size as f64);
+        let encoder = if is_fixed {
+            // Of a labeller without layers the reader is left.
+            self.reader_estimate(shape).0
+        } else {
+            self.labeller_estimate(shape, Output::Sequence, 0)
+        };
+        let encoded = match (is_fixed, shape) {
+            (true, InputShape::Vectors { features, .. }) => *features as f64,
+            (true, _) => embedding,
+            (false, _) if self.cell == CellKind::Mlp => hidden,
+            (false, _) => self.directions() * hidden,
+        };
+        let layers = self.num_layers as f64;
+        let forwards = Self {
+            bidirectional: false,
+            ..self.clone()
+        };
+        let body = if self.cell == CellKind::Mlp {
+            let seen = self.window as f64 * embedding + encoded;
+            forwards.layers_estimate(0) + hidden * seen
+        } else {
+            let states = if self.cell == CellKind::Lstm {
+                2.0
+            } else {
+                1.0
+            };
+            forwards.layers_estimate(self.embedding_size)
+                + layers * states * hidden * (encoded + 1.0)
+        };
+        let attention = match self.attention {
+            AttentionKind::None => 0.0,
+            AttentionKind::Dot => hidden * (encoded + hidden),
+            AttentionKind::General => hidden * (2.0 * encoded + hidden),
+            AttentionKind::Additive => hidden * (2.0 * encoded + 2.0 * hidden + 1.0),
+        };
+        let vocab = vocab_size as f64 + 1.0;
+        let linear = if self.tie_weights {
+            vocab
+        } else {
+            vocab * (hidden + 1.0)
+        };
+        encoder + vocab * embedding + body + attention + linear
+    }
+
+    /// An estimate of the bytes that training an encoder-decoder takes in all, with batches of so many rows over time of the
+    /// sources and of the targets.
+    #[must_use]
+    pub fn encoder_decoder_memory(
+        &self,
+        shape: &InputShape,
+        vocab_size: usize,
+        (sources, targets): (usize, usize),
+    ) -> f64 {
+        let is_fixed = !matches!(shape, InputShape::Tokens(_));
+        let parameters = self.encoder_decoder_estimate(shape, vocab_size);
+        let encoder = if is_fixed {
+            self.reader_memory(shape, sources.min(512))
+        } else {
+            let row = self.activations_estimate() + 8.0 * padded(self.hidden_size) + 16.0;
+            4.0 * sources as f64 * row
+        };
+        let attention = match self.attention {
+            AttentionKind::None => 0.0,
+            _ => (6.0 * self.directions() + 6.0) * padded(self.hidden_size) + 192.0,
+        };
+        let row = self.activations_estimate()
+            + attention
+            + 2.0 * padded(vocab_size + 1)
+            + 4.0 * padded(self.hidden_size)
+            + 16.0;
+        4.0 * (9.0 * parameters + targets as f64 * row) + encoder
     }
 
     /// An estimate of the bytes that training a language model takes in all: weights, gradients, moments, packed copies,

@@ -10,7 +10,7 @@ use super::model::{model_path, settings_of};
 use super::settings::{Resolved, Task};
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::encoding::{Input, NumberInput, StoredInput};
-use crate::data::{Encoding, Standardisation, TokenKind};
+use crate::data::{Encoding, Standardisation, TokenKind, Vocabulary};
 use crate::error::{Error, Result};
 use crate::models::{Labeller, Output};
 use crate::nn::Parameters as _;
@@ -162,15 +162,43 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
         .input
         .take()
         .ok_or_else(|| wrong("its metadata has no `input`"))?;
-    let input: StoredInput = serde_json::from_value(input)
-        .map_err(|error| wrong(&format!("its `input` cannot be read: {error}")))?;
     let vocabulary = match std::mem::take(&mut file.vocabularies) {
         Vocabularies::One(vocabulary) => Some(vocabulary),
         Vocabularies::None => None,
         Vocabularies::Two { .. } => return Err(wrong("it has two vocabularies, expected one")),
     };
     let per_step = config.task == Task::Tag;
-    let input = match (input, vocabulary) {
+    let input = input_of(path, input, vocabulary, file, per_step)?;
+    if file.labels.len() < 2 {
+        return Err(wrong("its `labels` are fewer than two"));
+    }
+    let distinct: HashSet<_> = file.labels.iter().collect();
+    if distinct.len() < file.labels.len() {
+        return Err(wrong("of its `labels` two are the same"));
+    }
+    Ok(Encoding {
+        per_step,
+        input,
+        labels: std::mem::take(&mut file.labels),
+        max_length: config.max_length,
+    })
+}
+
+/// What a stored input means: texts, words or numbers, with the vocabulary, the alphabet and the scales of the file.
+///
+/// # Errors
+/// [`Error::Model`] naming what does not fit.
+pub(super) fn input_of(
+    path: &Path,
+    stored: Value,
+    vocabulary: Option<Vocabulary>,
+    file: &mut ModelFile,
+    per_step: bool,
+) -> Result<Input> {
+    let wrong = |problem: &str| wrong(path, problem.into());
+    let input: StoredInput = serde_json::from_value(stored)
+        .map_err(|error| wrong(&format!("its `input` cannot be read: {error}")))?;
+    Ok(match (input, vocabulary) {
         (StoredInput::Texts {}, _) if per_step => {
             return Err(wrong("its `input` is texts, whose steps have no labels"));
         }
@@ -226,18 +254,5 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
                 center,
             })
         }
-    };
-    if file.labels.len() < 2 {
-        return Err(wrong("its `labels` are fewer than two"));
-    }
-    let distinct: HashSet<_> = file.labels.iter().collect();
-    if distinct.len() < file.labels.len() {
-        return Err(wrong("of its `labels` two are the same"));
-    }
-    Ok(Encoding {
-        per_step,
-        input,
-        labels: std::mem::take(&mut file.labels),
-        max_length: config.max_length,
     })
 }

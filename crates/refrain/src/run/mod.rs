@@ -14,6 +14,7 @@ mod start;
 pub mod states;
 mod tasks;
 mod training;
+pub mod writers;
 
 pub use folder::RunFolder;
 pub use training::{Given, Run, Summary};

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::labels::LoadedLabeller;
 use super::settings::{Resolved, Settings, Task};
+use super::writers::LoadedWriter;
 use crate::checkpoint::container::shortened;
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::Vocabulary;
@@ -55,6 +56,8 @@ pub enum AnyModel {
     LanguageModel(Box<LoadedModel>),
     /// A classifier or tagger.
     Labeller(Box<LoadedLabeller>),
+    /// A translator or captioner.
+    Writer(Box<LoadedWriter>),
 }
 
 impl AnyModel {
@@ -67,7 +70,9 @@ impl AnyModel {
         let file = ModelFile::load(&path)?;
         Ok(match settings_of(&path, &file)?.task {
             Task::Lm => Self::LanguageModel(Box::new(LoadedModel::from_file(&path, file)?)),
-            Task::Translate | Task::Caption => todo!(),
+            Task::Translate | Task::Caption => {
+                Self::Writer(Box::new(LoadedWriter::from_file(&path, file)?))
+            }
             Task::Classify | Task::Tag => {
                 Self::Labeller(Box::new(LoadedLabeller::from_file(&path, file)?))
             }
@@ -80,6 +85,7 @@ impl AnyModel {
         match self {
             Self::LanguageModel(model) => &model.config,
             Self::Labeller(model) => &model.config,
+            Self::Writer(model) => &model.config,
         }
     }
 }

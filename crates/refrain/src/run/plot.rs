@@ -4,7 +4,9 @@
 //! includes [`STYLE`] shows the same chart in its own light or dark colours. The colours are those of Okabe and Ito,
 //! which stay apart for colour-blind readers.
 
+mod alignment;
 mod heat;
+mod png;
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -13,7 +15,9 @@ use plotters::prelude::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
+pub use self::alignment::Alignment;
 pub use self::heat::{Cell, HeatMap};
+pub use self::png::png_of;
 use crate::{Error, Result};
 
 /// The style sheet of a page that shows charts: dark colours where the reader prefers them.

@@ -6,6 +6,7 @@ mod config;
 pub mod events;
 mod labels;
 mod language_model;
+mod pairs;
 mod random;
 mod task;
 mod trainer;
@@ -18,6 +19,9 @@ pub use labels::{
     scored_rows, scoring_batches,
 };
 pub use language_model::{LanguageModelData, LanguageModelTask};
+pub use pairs::{
+    PairData, PairPlan, PairScore, PairTask, Wording, pair_loss, score_pairs, write_all,
+};
 pub use random::{Purpose, keyed_rng};
 pub use task::{Carried, Score, StepLoss, Task};
 pub use trainer::{Outcome, Progress, Recorder, Surroundings, Trainer};

@@ -45,6 +45,7 @@ pub(super) fn run(
     let task = loaded.config.task.name();
     refuse("streams", args.streams.is_some(), task)?;
     refuse("max-tokens", args.max_tokens.is_some(), task)?;
+    super::refuse_pairs(args, task)?;
     let max_bytes = machine::available_bytes().map_or(1 << 32, |bytes| bytes / 4);
     let options = RawOptions {
         per_step: loaded.encoding.per_step,

@@ -11,8 +11,7 @@ use refrain::data::encoding::Input;
 use refrain::data::labelled::{Raw, RawOptions, read_raw};
 use refrain::data::rows::MAX_LINE_BYTES;
 use refrain::data::table::{LabelledText, TableColumns, TableFormat, TableOptions, TableReader};
-use refrain::data::{Arrays, Format, OnBadRow, Values, pictures, source};
-use refrain::run::labels::LoadedLabeller;
+use refrain::data::{Arrays, Encoding, Format, OnBadRow, Values, pictures, source};
 
 use crate::args::PredictArgs;
 use crate::errors::failure;
@@ -104,7 +103,7 @@ impl Inputs {
     /// Opens what the arguments name, for the model.
     pub(super) fn open(
         args: &PredictArgs,
-        loaded: &LoadedLabeller,
+        encoding: &Encoding,
         available_bytes: Option<u64>,
     ) -> anyhow::Result<Self> {
         let path = args.file.clone().filter(|path| path.as_os_str() != "-");
@@ -129,8 +128,8 @@ impl Inputs {
             max_bytes: available_bytes.map_or(1 << 32, |bytes| bytes / 4),
         };
         let (sender, receiver) = sync_channel(AHEAD);
-        let per_step = loaded.encoding.per_step;
-        let input = loaded.encoding.input.clone();
+        let per_step = encoding.per_step;
+        let input = encoding.input.clone();
         let reader = std::thread::spawn(move || match input {
             Input::Texts(_) => texts(&source, &sender),
             Input::Words(..) => sentences(&source, &sender),
@@ -240,6 +239,16 @@ fn arrays(
     let Some(path) = source.path.clone().filter(|path| is_array(path)) else {
         return picture_paths(source, shape, sender);
     };
+    if let [1, ..] = shape {
+        // A sequence of one step: a picture or a vector as it is.
+        let arrays = Arc::new(Arrays::open_frames(&path, source.max_bytes)?);
+        for at in 0..arrays.count {
+            if !send(sender, Ok(Item::Array(Arc::clone(&arrays), at))) {
+                break;
+            }
+        }
+        return Ok(());
+    }
     let options = RawOptions {
         per_step,
         labelled: false,
@@ -264,7 +273,8 @@ fn picture_paths(
     shape: &[usize],
     sender: &SyncSender<Given>,
 ) -> Result<(), refrain::Error> {
-    let &[height, width, channels @ (1 | 3)] = shape else {
+    let (&[height, width, channels @ (1 | 3)] | &[1, height, width, channels @ (1 | 3)]) = shape
+    else {
         return Err(refrain::Error::Unusable {
             problem: format!("`{}` is no file of arrays", source.name),
             hint:

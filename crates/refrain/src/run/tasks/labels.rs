@@ -1,15 +1,15 @@
-use std::io::Read as _;
-
 use refrain_kernels::Compute;
 use serde_json::{Map, Value};
 
-use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, said_of, word_vectors};
+use super::{
+    PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, read_stdin, said_of, word_vectors,
+};
 use crate::checkpoint::ModelFile;
 use crate::data::demo;
 use crate::data::encoding::{EncodedExamples, Encoding, EncodingOptions, Fitted, Input};
 use crate::data::labelled::{PartSources, Parts, Raw, RawOptions, read_parts};
 use crate::data::table::{LabelledText, TableColumns};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::ClassReport;
 use crate::models::{Labeller, falling_order};
 use crate::nn::Parameters as _;
@@ -43,30 +43,6 @@ impl RunTask for LabelTask {
         let labels = self.data().encoding.labels.iter().cloned();
         Some(ClassReport::new(labels, score.confusion))
     }
-}
-
-/// All of standard input, where the data is there.
-fn read_stdin(config: &Resolved, given: &mut Given<'_>, max_bytes: u64) -> Result<Option<Vec<u8>>> {
-    let wanted = config.data.iter().any(|path| path.as_os_str() == "-");
-    let Some(stdin) = given.stdin.take().filter(|_| wanted) else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    stdin
-        .take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::Io {
-            action: "read",
-            path: "-".into(),
-            source,
-        })?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(Error::Unusable {
-            problem: format!("standard input has more than {max_bytes} bytes"),
-            hint: "write it to a file, or give a part of it".into(),
-        });
-    }
-    Ok(Some(bytes))
 }
 
 fn read(config: &Resolved, per_step: bool, max_bytes: u64, stdin: Option<&[u8]>) -> Result<Parts> {

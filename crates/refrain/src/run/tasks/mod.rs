@@ -2,6 +2,9 @@
 
 mod labels;
 mod language_model;
+mod pairs;
+
+use std::io::Read as _;
 
 use refrain_kernels::Compute;
 use serde_json::{Map, Value};
@@ -73,7 +76,7 @@ pub(crate) fn prepare(
     match config.task {
         TaskName::Lm => language_model::prepare(config, given, weights),
         TaskName::Classify | TaskName::Tag => labels::prepare(config, given, weights),
-        TaskName::Translate | TaskName::Caption => todo!(),
+        TaskName::Translate | TaskName::Caption => pairs::prepare(config, given, weights),
     }
 }
 
@@ -130,4 +133,28 @@ fn checked_memory(estimate: f64, given: &Given<'_>, hint: &str) -> Result<u64> {
         }),
         _ => Ok(needed_bytes),
     }
+}
+
+/// All of standard input, where the data is there.
+fn read_stdin(config: &Resolved, given: &mut Given<'_>, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+    let wanted = config.data.iter().any(|path| path.as_os_str() == "-");
+    let Some(stdin) = given.stdin.take().filter(|_| wanted) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    stdin
+        .take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::Io {
+            action: "read",
+            path: "-".into(),
+            source,
+        })?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(Error::Unusable {
+            problem: format!("standard input has more than {max_bytes} bytes"),
+            hint: "write it to a file, or give a part of it".into(),
+        });
+    }
+    Ok(Some(bytes))
 }
