@@ -181,3 +181,14 @@ impl Changes {
         done.contains(&true).then(|| words.concat().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_what_is_between_take_turns() {
+        assert_eq!(words("/a.b1--ä"), ["/", "a", ".", "b1", "--", "ä"]);
+        assert_eq!(words(""), Vec::<&str>::new());
+    }
+}

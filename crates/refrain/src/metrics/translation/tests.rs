@@ -57,10 +57,7 @@ fn every_length_has_one_place() {
     let references = vec![texts(&["a b c d"]); 4];
     let found = bleu_by_length(&[10, 11, 1, 31], &[10, 20, 30], &hypotheses, &references);
     let places: Vec<_> = found.iter().map(|f| (f.from, f.to, f.sentences)).collect();
-    assert_eq!(
-        places,
-        [(0, Some(10), 2), (11, Some(20), 1), (31, None, 1)]
-    );
+    assert_eq!(places, [(0, Some(10), 2), (11, Some(20), 1), (31, None, 1)]);
     let whole = bleu(&[&hypotheses[0], &hypotheses[2]], &references[..2]);
     assert_eq!(found[0].bleu, whole);
 }
