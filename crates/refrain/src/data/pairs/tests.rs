@@ -258,7 +258,7 @@ fn what_is_wrong_is_named() {
     }
     let message = error(&[("a", b"\xFF\n\n"), ("b", b"x\ny\n")], &skip());
     assert!(
-        message.contains("all of their lines (2) are bad"),
+        message.contains("all of the lines (2) are bad"),
         "{message}"
     );
     let both = [PathBuf::from("-"), "b".into()];
