@@ -126,8 +126,9 @@ pub struct TaggedSentences {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where a file cannot be read; [`Error::Data`] with line and column for a bad line; [`Error::Setting`] for a
-/// column that cannot be; [`Error::Unusable`] where the name does not tell the format, where there is no sentence, or where
+/// [`Error::Io`](crate::Error::Io) where a file cannot be read; [`Error::Data`](crate::Error::Data) with line and column for
+/// a bad line; [`Error::Setting`](crate::Error::Setting) for a column that cannot be;
+/// [`Error::Unusable`](crate::Error::Unusable) where the name does not tell the format, where there is no sentence, or where
 /// the sentences take more than [`SentenceOptions::max_bytes`].
 pub fn read_conll<'a>(
     paths: &[impl AsRef<Path>],

@@ -169,9 +169,10 @@ pub struct LabelledTexts {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where a file cannot be read; [`Error::Data`] with line and column for a bad row; [`Error::Setting`] for a
-/// column that is not there; [`Error::Unusable`] where it is not clear what stands where, where there is no row, or where
-/// the rows take more than [`TableOptions::max_bytes`].
+/// [`Error::Io`](crate::Error::Io) where a file cannot be read; [`Error::Data`](crate::Error::Data) with line and column for
+/// a bad row; [`Error::Setting`](crate::Error::Setting) for a column that is not there;
+/// [`Error::Unusable`](crate::Error::Unusable) where it is not clear what stands where, where there is no row, or where the
+/// rows take more than [`TableOptions::max_bytes`].
 ///
 /// # Panics
 ///
