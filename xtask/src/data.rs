@@ -33,8 +33,8 @@ struct Set {
 }
 
 enum Need {
-    /// To be turned into these files.
-    Conversion(&'static str, Convert),
+    /// To be turned into these files; how they are read.
+    Conversion(&'static str, Convert, &'static str),
     /// Refrain reads its files as they are; how.
     Nothing(&'static str),
 }
@@ -43,7 +43,11 @@ const SETS: [Set; 11] = [
     Set {
         name: "emoji",
         what: "3,786 emoji in two drawings with their names in English and Korean",
-        need: Need::Conversion("DRAWING.npz and captions.PART.LANGUAGE.tsv", convert::emoji),
+        need: Need::Conversion(
+            "DRAWING.npz and captions.PART.LANGUAGE.tsv",
+            convert::emoji,
+            "refrain train caption captions.train.en.tsv --images noto.npz --validation captions.val.en.tsv --test captions.test.en.tsv -o RUN",
+        ),
     },
     Set {
         name: "ett",
@@ -53,7 +57,11 @@ const SETS: [Set; 11] = [
     Set {
         name: "grid_video",
         what: "995 clips of a mouth that speaks, a slot and a word at each frame",
-        need: Need::Conversion("slots.PART.npz and words.PART.npz", convert::grid_video),
+        need: Need::Conversion(
+            "slots.PART.npz and words.PART.npz",
+            convert::grid_video,
+            "refrain train tag slots.train.npz --validation slots.val.npz --test slots.test.npz -o RUN",
+        ),
     },
     Set {
         name: "linux_kernel",
@@ -70,7 +78,9 @@ const SETS: [Set; 11] = [
     Set {
         name: "multi30k",
         what: "29,000 captions of pictures in German, English and French",
-        need: Need::Nothing("parallel files, a sentence a line"),
+        need: Need::Nothing(
+            "refrain train translate train.de.zst train.en.zst --validation val --test test_2016_flickr -o RUN",
+        ),
     },
     Set {
         name: "nsmc",
@@ -82,7 +92,11 @@ const SETS: [Set; 11] = [
     Set {
         name: "polymusic",
         what: "piano rolls of four collections",
-        need: Need::Conversion("COLLECTION.PART.npz", convert::polymusic),
+        need: Need::Conversion(
+            "COLLECTION.PART.npz",
+            convert::polymusic,
+            "refrain train forecast JSB_Chorales.train.npz --validation JSB_Chorales.val.npz --test JSB_Chorales.test.npz -o RUN",
+        ),
     },
     Set {
         name: "shakespeare",
@@ -118,8 +132,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )
     })?;
     let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), name)?;
-    let convert = match set.need {
-        Need::Conversion(_, convert) => convert,
+    let (convert, how) = match set.need {
+        Need::Conversion(_, convert, how) => (convert, how),
         Need::Nothing(how) => {
             ensure!(
                 arguments.output.is_none(),
@@ -141,16 +155,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let bytes = fs::metadata(&path).map_or(0, |found| found.len());
         println!("wrote `{}`, {:.1} MB", path.display(), bytes as f64 / 1e6);
     }
+    println!("in that folder:\n  {how}");
     Ok(())
 }
 
 fn list() {
     for set in &SETS {
-        let need = match set.need {
-            Need::Conversion(files, _) => format!("becomes {files}"),
-            Need::Nothing(_) => "is read as it is".to_owned(),
+        let (need, how) = match set.need {
+            Need::Conversion(files, _, how) => (format!("becomes {files}"), how),
+            Need::Nothing(how) => ("is read as it is".to_owned(), how),
         };
-        println!("{:<14}{}\n{:14}{need}", set.name, set.what, "");
+        println!("{:<14}{}", set.name, set.what);
+        for line in [need.as_str(), how] {
+            println!("{:14}{line}", "");
+        }
     }
 }
 
@@ -182,6 +200,7 @@ fn source_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use refrain::data::captions::{CaptionOptions, read_captions};
     use refrain::data::{ArrayLabels, Arrays};
     use refrain_testing::shared_data;
 
@@ -260,15 +279,30 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         convert::emoji(&source, dir.path()).unwrap();
-        let noto = Arrays::open(&dir.path().join("noto.npz"), 1 << 30).unwrap();
-        assert_eq!((noto.count, &noto.shape[..]), (3786, &[32, 32, 3][..]));
-        let lines = |name: &str| {
-            let text = fs::read_to_string(dir.path().join(name)).unwrap();
-            text.lines().map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(lines("captions.train.en.tsv")[0], "0\tkeycap: #");
-        assert_eq!(lines("captions.val.ko.tsv").len(), 187);
-        assert_eq!(lines("captions.test.en.tsv").len(), 176);
+        for (drawing, language, first) in
+            [("noto", "en", "keycap: #"), ("twemoji", "ko", "키 캡: #")]
+        {
+            let options = CaptionOptions {
+                images: Some(dir.path().join(format!("{drawing}.npz"))),
+                ..CaptionOptions::default()
+            };
+            let read = |part: &str| {
+                let path = dir.path().join(format!("captions.{part}.{language}.tsv"));
+                read_captions(&[path], &options, None).unwrap()
+            };
+            let train = read("train");
+            let pictures = &train.raw.pictures;
+            assert_eq!(
+                (pictures.count, &pictures.shape[..]),
+                (3786, &[1, 32, 32, 3][..])
+            );
+            assert_eq!(train.raw.captions[0].sentences, [first]);
+            let counts = [&train, &read("val"), &read("test")].map(|read| {
+                assert_eq!(read.skipped, 0);
+                read.raw.captions.len()
+            });
+            assert_eq!(counts, [3423, 187, 176]);
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Readers of labelled text: what other programs write is read, and nothing that stands in a file makes them panic.
+//! Readers of labelled text and of pairs: what other programs write is read, and nothing that stands in a file makes them panic.
 
 use std::io::Write;
 
 use proptest::prelude::*;
 use refrain::data::conll::SentenceFormat;
+use refrain::data::pairs::{both_sides, read_pairs, read_references};
 use refrain::data::table::{TableColumns, TableFormat};
 use refrain::data::{
-    OnBadRow, SentenceOptions, SentenceReader, TableOptions, TableReader, read_conll,
-    read_embeddings, read_table,
+    Format, OnBadRow, PairOptions, Roles, SentenceOptions, SentenceReader, TableOptions,
+    TableReader, read_conll, read_embeddings, read_table,
 };
 use refrain_testing::shared_data;
 
@@ -99,11 +100,12 @@ proptest! {
         content in file(),
         format in prop::sample::select(TableFormat::ALL),
         columns in columns(),
+        roles in prop::sample::select(&[Roles::Labelled, Roles::Pairs, Roles::Captions][..]),
         labelled in any::<bool>(),
         on_bad_row in on_bad_row(),
         sample_rows in 1usize..4,
     ) {
-        let options = TableOptions { format: Some(format), columns, labelled, on_bad_row, sample_rows, ..TableOptions::default() };
+        let options = TableOptions { format: Some(format), columns, roles, labelled, on_bad_row, sample_rows, ..TableOptions::default() };
         let Ok(reader) = TableReader::new(&content[..], "a", &options) else {
             return Ok(());
         };
@@ -147,6 +149,21 @@ proptest! {
                 }
                 Err(error) => prop_assert!(on_bad_row == OnBadRow::Error, "{error}"),
             }
+        }
+    }
+
+    /// No bytes and no options make a table of pairs panic, and no pair has an empty side.
+    #[test]
+    fn no_bytes_make_pairs_panic(
+        content in file(),
+        format in prop::sample::select(Format::ALL),
+        (source_column, target_column) in (column(), column()),
+        on_bad_row in on_bad_row(),
+    ) {
+        let options = PairOptions { format: Some(format), source_column, target_column, on_bad_row, ..PairOptions::default() };
+        if let Ok(found) = read_pairs(&["-".into()], &options, Some(&content)) {
+            prop_assert!(!found.raw.is_empty());
+            prop_assert!(found.raw.iter().all(|pair| !pair.source.is_empty() && !pair.target.is_empty()));
         }
     }
 
@@ -290,5 +307,33 @@ fn ud_ewt_is_read() -> refrain::Result<()> {
         );
         assert_eq!(found.notes.guesses.len(), 1);
     }
+    Ok(())
+}
+
+#[test]
+fn multi30k_is_read() -> refrain::Result<()> {
+    let Some(folder) = shared_data("multi30k") else {
+        return Ok(());
+    };
+    let options = PairOptions::default();
+    let training = ["train.de.zst", "train.en.zst"].map(|name| folder.join(name));
+    let train = read_pairs(&training, &options, None)?;
+    assert_eq!((train.raw.len(), train.skipped), (29_000, 0));
+    assert_eq!(
+        train.raw[0].target,
+        "Two young, White males are outside near many bushes."
+    );
+    for (part, count) in [
+        ("val", 1014),
+        ("test_2016_flickr.en.zst", 1000),
+        ("test_2017_mscoco.de.zst", 461),
+    ] {
+        let sides = both_sides(&folder.join(part), &training, &options)?;
+        assert!(sides[0].display().to_string().ends_with(".de.zst"));
+        assert_eq!(read_pairs(&sides, &options, None)?.raw.len(), count);
+    }
+    let paths = ["en", "de", "fr"].map(|side| folder.join(format!("val.{side}.zst")));
+    let found = read_references(&paths, &options, None)?.raw;
+    assert!(found.iter().all(|row| row.references.len() == 2));
     Ok(())
 }

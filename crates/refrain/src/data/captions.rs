@@ -11,7 +11,7 @@ use super::arrays::{Arrays, Parts as ArrayParts, Values};
 use super::labelled::reader;
 use super::parts::{self, Divide, PartSources, Parts, ReadData};
 use super::pictures::{self, List};
-use super::rows::{Problem, RowNotes, shown};
+use super::rows::{BadRows, Problem, all_bad, shown};
 use super::table::{Roles, TableColumns, TableFormat, TableOptions, read_table};
 use super::{Format, OnBadRow, Portion, demo};
 use crate::error::{Error, Result};
@@ -201,38 +201,23 @@ struct Row {
     file: usize,
 }
 
-/// Rows that cannot be used and what becomes of them.
+/// Rows whose pictures cannot be used.
 struct Bad<'a> {
     paths: &'a [PathBuf],
-    on_bad_row: OnBadRow,
-    skipped: u64,
-    notes: RowNotes,
+    rows: BadRows,
 }
 
 impl Bad<'_> {
-    /// A picture that cannot be used, which `rows` rows name, first at a line of a file.
+    /// A picture that so many rows name, the first of them in a file.
     fn meet(&mut self, problem: Problem, file: usize, rows: usize) -> Result<()> {
-        let error = problem.into_error(&self.paths[file].display().to_string());
-        if self.on_bad_row == OnBadRow::Error {
-            return Err(error);
-        }
-        self.skipped += rows as u64;
-        let first = &mut self.notes.first_skipped;
-        first.get_or_insert_with(|| error.to_string());
-        Ok(())
+        let name = self.paths[file].display().to_string();
+        self.rows.meet(problem, &name, rows as u64)
     }
 
     fn nothing_left(&self) -> Error {
-        let paths: Vec<_> = self.paths.iter().take(2).collect();
-        let paths: Vec<_> = paths.iter().map(|p| format!("`{}`", p.display())).collect();
-        Error::Unusable {
-            problem: format!(
-                "{}: all of the rows ({}) are bad and were left out",
-                paths.join(", "),
-                self.skipped
-            ),
-            hint: "`--on-bad-row error` tells what is wrong with the first".into(),
-        }
+        let names = self.paths.iter().map(|p| format!("`{}`", p.display()));
+        let names: Vec<_> = names.collect();
+        all_bad(&names.join(", "), self.rows.skipped(), "row")
     }
 }
 
@@ -265,9 +250,7 @@ fn read_with(
     let rows: Vec<Row> = read.rows.into_iter().zip(files).map(row).collect();
     let mut bad = Bad {
         paths,
-        on_bad_row: options.on_bad_row,
-        skipped: read.skipped,
-        notes: read.notes,
+        rows: BadRows::new(options.on_bad_row),
     };
     let (raw, notes) = match images {
         Images::Rows(arrays, name) => {
@@ -281,12 +264,17 @@ fn read_with(
         }
         Images::Folder(folder) => in_folder(rows, folder, options, &mut bad)?,
     };
-    let mut all = bad.notes.sentences(bad.skipped, "row");
+    let skipped = read.skipped + bad.rows.skipped();
+    let mut said = read.notes;
+    if said.first_skipped.is_none() {
+        said.first_skipped = bad.rows.first().cloned();
+    }
+    let mut all = said.sentences(skipped, "row");
     all.extend(notes);
     Ok(ReadData {
         sha256: parts::joined(&[read.sha256, raw.pictures.sha256.clone()]),
         raw,
-        skipped: bad.skipped,
+        skipped,
         notes: all,
     })
 }

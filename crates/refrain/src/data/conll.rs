@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Lines, OnBadRow, RowNotes, Tally};
+use super::rows::{self, OnBadRow, RowNotes};
 use super::table::TableColumns;
+use crate::Result;
 use crate::names::named;
-use crate::{Error, Result};
 
 pub use super::text::DEFAULT_MAX_BYTES;
 pub use reader::SentenceReader;
@@ -126,62 +126,24 @@ pub struct TaggedSentences {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where a file cannot be read; [`Error::Data`] with line and column for a bad line; [`Error::Setting`] for a
-/// column that cannot be; [`Error::Unusable`] where the name does not tell the format, where there is no sentence, or where
+/// [`Error::Io`](crate::Error::Io) where a file cannot be read; [`Error::Data`](crate::Error::Data) with line and column for
+/// a bad line; [`Error::Setting`](crate::Error::Setting) for a column that cannot be;
+/// [`Error::Unusable`](crate::Error::Unusable) where the name does not tell the format, where there is no sentence, or where
 /// the sentences take more than [`SentenceOptions::max_bytes`].
 pub fn read_conll<'a>(
     paths: &[impl AsRef<Path>],
     options: &SentenceOptions,
-    mut stdin: Option<Box<dyn Read + 'a>>,
+    stdin: Option<Box<dyn Read + 'a>>,
 ) -> Result<TaggedSentences> {
-    let mut tally = Tally::hashed(options.max_bytes);
-    let mut sentences = Vec::new();
-    let (mut skipped, mut notes) = (0, RowNotes::default());
-    for path in paths {
-        let path = path.as_ref();
-        let lines = Lines::open(path, &mut stdin, tally)?;
-        let mut reader = SentenceReader::from_lines(lines, path, options)?;
-        let before = sentences.len();
-        while let Some(sentence) = reader.next() {
-            let sentence = sentence?;
-            let texts = sentence.tokens.len() + sentence.labels.len();
-            reader.keep(SENTENCE_BYTES + texts * TOKEN_BYTES)?;
-            sentences.push(sentence);
-        }
-        if sentences.len() == before {
-            return Err(no_sentence(path, reader.skipped()));
-        }
-        skipped += reader.skipped();
-        notes.add(reader.notes());
-        tally = reader.into_tally();
-    }
-    if sentences.is_empty() {
-        return Err(Error::Unusable {
-            problem: "no file of sentences is given".into(),
-            hint: "name a file".into(),
-        });
-    }
+    let read = rows::collect(paths, options.max_bytes, stdin, |lines, path| {
+        SentenceReader::from_lines(lines, path, options)
+    })?;
     Ok(TaggedSentences {
-        sentences,
-        skipped,
-        notes,
-        sha256: tally.sha256(),
+        sentences: read.rows,
+        skipped: read.skipped,
+        notes: read.notes,
+        sha256: read.sha256,
     })
-}
-
-fn no_sentence(path: &Path, skipped: u64) -> Error {
-    let path = path.display();
-    match skipped {
-        0 => Error::Unusable {
-            problem: format!("`{path}` holds no sentence"),
-            hint: "give a token a line: the token, a tab, its label; an empty line after each sentence"
-                .into(),
-        },
-        _ => Error::Unusable {
-            problem: format!("`{path}`: all of its sentences ({skipped}) are bad and were left out"),
-            hint: "`--on-bad-row error` tells what is wrong with the first".into(),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Lines of text files, and what is wrong with some: the base of the readers of labelled text.
 
+mod collect;
+
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,6 +13,8 @@ use super::source::{self, Packing, hex, io_error};
 use super::symbols::TextNotes;
 use crate::names::named;
 use crate::{Error, Result};
+
+pub(super) use collect::{BadRows, Rows, all_bad, collect};
 
 /// The longest line, and the longest row of a table whose fields hold line breaks: 1 MiB.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -206,8 +210,7 @@ impl Tally {
         self.check(path)
     }
 
-    /// Counts what a row that is kept takes beside its text.
-    pub(super) fn keep(&mut self, overhead: usize, path: &str) -> Result<()> {
+    fn keep(&mut self, overhead: usize, path: &str) -> Result<()> {
         self.overhead += overhead as u64;
         self.check(path)
     }
@@ -434,8 +437,9 @@ impl<'a> Lines<'a> {
         self.notes
     }
 
-    pub(super) fn tally_mut(&mut self) -> &mut Tally {
-        &mut self.tally
+    /// Counts what a row that is kept takes beside its text.
+    pub(super) fn keep(&mut self, overhead: usize) -> Result<()> {
+        self.tally.keep(overhead, &self.name)
     }
 
     pub(super) fn into_tally(self) -> Tally {

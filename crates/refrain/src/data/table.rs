@@ -15,9 +15,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Lines, OnBadRow, RowNotes, Tally};
+use super::rows::{self, OnBadRow, RowNotes};
+use crate::Result;
 use crate::names::named;
-use crate::{Error, Result};
 
 pub use super::text::DEFAULT_MAX_BYTES;
 pub use reader::TableReader;
@@ -169,9 +169,10 @@ pub struct LabelledTexts {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where a file cannot be read; [`Error::Data`] with line and column for a bad row; [`Error::Setting`] for a
-/// column that is not there; [`Error::Unusable`] where it is not clear what stands where, where there is no row, or where
-/// the rows take more than [`TableOptions::max_bytes`].
+/// [`Error::Io`](crate::Error::Io) where a file cannot be read; [`Error::Data`](crate::Error::Data) with line and column for
+/// a bad row; [`Error::Setting`](crate::Error::Setting) for a column that is not there;
+/// [`Error::Unusable`](crate::Error::Unusable) where it is not clear what stands where, where there is no row, or where the
+/// rows take more than [`TableOptions::max_bytes`].
 ///
 /// # Panics
 ///
@@ -179,64 +180,27 @@ pub struct LabelledTexts {
 pub fn read_table<'a>(
     paths: &[impl AsRef<Path>],
     options: &TableOptions,
-    mut stdin: Option<Box<dyn Read + 'a>>,
+    stdin: Option<Box<dyn Read + 'a>>,
 ) -> Result<LabelledTexts> {
-    let mut tally = Tally::hashed(options.max_bytes);
-    let (mut rows, mut counts) = (Vec::new(), Vec::new());
-    let (mut skipped, mut notes) = (0, RowNotes::default());
     let mut first: Option<(TableFormat, TableColumns)> = None;
-    for path in paths {
-        let path = path.as_ref();
-        let lines = Lines::open(path, &mut stdin, tally)?;
+    let read = rows::collect(paths, options.max_bytes, stdin, |lines, path| {
         let mut options = options.clone();
         let format = options.format.or_else(|| TableFormat::from_ending(path));
         if let Some((_, columns)) = first.as_ref().filter(|first| format == Some(first.0)) {
             options.columns = columns.clone();
         }
-        let mut reader = TableReader::from_lines(lines, path, &options)?;
-        let before = rows.len();
-        while let Some(row) = reader.next() {
-            let row = row?;
-            reader.keep(ROW_BYTES)?;
-            rows.push(row);
-        }
-        if rows.len() == before {
-            return Err(no_row(path, reader.skipped()));
-        }
-        counts.push(rows.len() - before);
+        let reader = TableReader::from_lines(lines, path, &options)?;
         first.get_or_insert_with(|| (reader.format(), reader.columns().clone()));
-        skipped += reader.skipped();
-        notes.add(reader.notes());
-        tally = reader.into_tally();
-    }
-    let Some((_, columns)) = first else {
-        return Err(Error::Unusable {
-            problem: "no table is given".into(),
-            hint: "name a file".into(),
-        });
-    };
+        Ok(reader)
+    })?;
     Ok(LabelledTexts {
-        rows,
-        counts,
-        skipped,
-        notes,
-        columns,
-        sha256: tally.sha256(),
+        rows: read.rows,
+        counts: read.counts,
+        skipped: read.skipped,
+        notes: read.notes,
+        columns: first.map(|first| first.1).unwrap_or_default(),
+        sha256: read.sha256,
     })
-}
-
-fn no_row(path: &Path, skipped: u64) -> Error {
-    let path = path.display();
-    match skipped {
-        0 => Error::Unusable {
-            problem: format!("`{path}` holds no row"),
-            hint: "give a text a row".into(),
-        },
-        _ => Error::Unusable {
-            problem: format!("`{path}`: all of its rows ({skipped}) are bad and were left out"),
-            hint: "`--on-bad-row error` tells what is wrong with the first".into(),
-        },
-    }
 }
 
 #[cfg(test)]

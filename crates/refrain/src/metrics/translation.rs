@@ -62,7 +62,7 @@ pub struct Bleu {
 ///
 /// let references = vec![vec!["The cat sat on the mat.".to_owned()]];
 /// assert!((bleu(&["The cat sat on the mat."], &references).score - 100.0).abs() < 1e-9);
-/// // 5 of 6 words, 3 of 5 pairs, 2 of 4 threes, 1 of 3 fours.
+/// // 6 of 7 words, 4 of 6 pairs, 2 of 5 threes, 1 of 4 fours.
 /// let found = bleu(&["The cat sat on a mat."], &references);
 /// assert_eq!((found.hypothesis_length, found.reference_length), (7, 7));
 /// assert!((found.score - 48.892).abs() < 1e-3);

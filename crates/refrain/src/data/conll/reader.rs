@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::super::rows::{Lines, OnBadRow, Problem, RowNotes, Step, Tally, counted, shown};
+use super::super::rows::{BadRows, Lines, Problem, RowNotes, Rows, Step, Tally, counted, shown};
 use super::super::table::TableColumns;
 use super::{MAX_TOKENS, SentenceFormat, SentenceOptions, TaggedSentence};
 use crate::names::nearest;
@@ -40,9 +40,7 @@ const DOCUMENT_START: &str = "-DOCSTART-";
 pub struct SentenceReader<'a> {
     lines: Lines<'a>,
     columns: Columns,
-    on_bad_row: OnBadRow,
-    skipped: u64,
-    first_skipped: Option<String>,
+    bad: BadRows,
     ended: bool,
 }
 
@@ -155,9 +153,7 @@ impl<'a> SentenceReader<'a> {
                 table: None,
                 guess: None,
             },
-            on_bad_row: options.on_bad_row,
-            skipped: 0,
-            first_skipped: None,
+            bad: BadRows::new(options.on_bad_row),
             ended: false,
         })
     }
@@ -171,7 +167,7 @@ impl<'a> SentenceReader<'a> {
     /// How many sentences were left out so far.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.skipped
+        self.bad.skipped()
     }
 
     /// What was changed and guessed so far.
@@ -183,17 +179,8 @@ impl<'a> SentenceReader<'a> {
             guesses: guess
                 .map(|guess| format!("`{}`: {guess}", self.lines.name()))
                 .collect(),
-            first_skipped: self.first_skipped.clone(),
+            first_skipped: self.bad.first().cloned(),
         }
-    }
-
-    pub(super) fn keep(&mut self, overhead: usize) -> Result<()> {
-        let name = self.lines.name().to_owned();
-        self.lines.tally_mut().keep(overhead, &name)
-    }
-
-    pub(super) fn into_tally(self) -> Tally {
-        self.lines.into_tally()
     }
 
     /// The next sentence that can be used or is an error.
@@ -204,12 +191,7 @@ impl<'a> SentenceReader<'a> {
                 Some(Ok(sentence)) => return Ok(Some(sentence)),
                 Some(Err(problem)) => problem,
             };
-            let error = problem.into_error(self.lines.name());
-            if self.on_bad_row == OnBadRow::Error {
-                return Err(error);
-            }
-            self.skipped += 1;
-            self.first_skipped.get_or_insert_with(|| error.to_string());
+            self.bad.meet(problem, self.lines.name(), 1)?;
         }
     }
 
@@ -261,6 +243,28 @@ impl<'a> SentenceReader<'a> {
                 return Ok(Some(bad.map_or(Ok(sentence), Err)));
             }
         }
+    }
+}
+
+impl<'a> Rows<'a> for SentenceReader<'a> {
+    type Row = TaggedSentence;
+
+    const NOUN: &'static str = "sentence";
+    const HINT: &'static str =
+        "give a token a line: the token, a tab, its label; an empty line after each sentence";
+
+    fn overhead(sentence: &TaggedSentence) -> usize {
+        let texts = sentence.tokens.len() + sentence.labels.len();
+        super::SENTENCE_BYTES + texts * super::TOKEN_BYTES
+    }
+
+    fn lines(&mut self) -> &mut Lines<'a> {
+        &mut self.lines
+    }
+
+    fn finish(self) -> (Tally, u64, RowNotes) {
+        let (skipped, notes) = (self.skipped(), self.notes());
+        (self.lines.into_tally(), skipped, notes)
     }
 }
 

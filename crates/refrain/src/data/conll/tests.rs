@@ -243,7 +243,7 @@ fn bad_sentences_are_skipped_as_wholes() {
     );
     let message = error("a\n\nb\n", &skip);
     assert!(
-        message.starts_with("`-`: all of its sentences (2) are bad"),
+        message.starts_with("`-`: all of the sentences (2) are bad"),
         "{message}"
     );
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::parts::ReadData;
-use super::super::rows::{Lines, OnBadRow, Problem, RowNotes, Step, Tally};
+use super::super::rows::{BadRows, Lines, Problem, RowNotes, Step, Tally, all_bad};
 use super::{PairOptions, Referenced};
 use crate::error::{Error, Result};
 
@@ -31,35 +31,15 @@ impl Side {
     }
 }
 
-/// Bad lines and what becomes of them.
-struct Bad {
-    on_bad_row: OnBadRow,
-    notes: RowNotes,
-}
-
-impl Bad {
-    fn meet(&mut self, problem: Problem, name: &str) -> Result<()> {
-        let error = problem.into_error(name);
-        if self.on_bad_row == OnBadRow::Error {
-            return Err(error);
-        }
-        let first = &mut self.notes.first_skipped;
-        first.get_or_insert_with(|| error.to_string());
-        Ok(())
-    }
-}
-
 /// Reads a file of sentences and those of their translations.
 pub(super) fn read(paths: &[PathBuf], options: &PairOptions) -> Result<ReadData<Vec<Referenced>>> {
     let mut tally = Tally::hashed(options.max_bytes);
-    let mut bad = Bad {
-        on_bad_row: options.on_bad_row,
-        notes: RowNotes::default(),
-    };
+    let mut bad = BadRows::new(options.on_bad_row);
+    let mut notes = RowNotes::default();
     let mut sides = Vec::with_capacity(paths.len());
     for path in paths {
         let lines = Lines::open(path, &mut None, tally)?;
-        let (side, used) = read_side(lines, &mut bad)?;
+        let (side, used) = read_side(lines, &mut bad, &mut notes)?;
         sides.push(side);
         tally = used;
     }
@@ -71,7 +51,7 @@ pub(super) fn read(paths: &[PathBuf], options: &PairOptions) -> Result<ReadData<
             // What is wrong with it was met when it was read.
             Ok(None) => skipped += 1,
             Err((side, problem)) => {
-                bad.meet(problem, &sides[side].name)?;
+                bad.meet(problem, &sides[side].name, 1)?;
                 skipped += 1;
             }
         }
@@ -79,30 +59,36 @@ pub(super) fn read(paths: &[PathBuf], options: &PairOptions) -> Result<ReadData<
     if rows.is_empty() {
         return Err(no_pair(&sides, skipped));
     }
+    notes.first_skipped = bad.first().cloned();
     Ok(ReadData {
         raw: rows,
         sha256: tally.sha256(),
         skipped,
-        notes: bad.notes.sentences(skipped, "line"),
+        notes: notes.sentences(skipped, "line"),
     })
 }
 
-fn read_side(mut lines: Lines<'_>, bad: &mut Bad) -> Result<(Side, Tally)> {
+fn read_side(
+    mut lines: Lines<'_>,
+    bad: &mut BadRows,
+    notes: &mut RowNotes,
+) -> Result<(Side, Tally)> {
     let name = lines.name().to_owned();
     let mut read = Vec::new();
     loop {
         let line = match lines.advance()? {
             Step::Line => Some(lines.text().trim().to_owned()),
             Step::Bad(problem) => {
-                bad.meet(problem, &name)?;
+                // Rows are counted below: there may be another bad line in the same one.
+                bad.meet(problem, &name, 0)?;
                 None
             }
             Step::End => break,
         };
-        lines.tally_mut().keep(LINE_BYTES, &name)?;
+        lines.keep(LINE_BYTES)?;
         read.push(line);
     }
-    bad.notes.text.add(lines.notes());
+    notes.text.add(lines.notes());
     Ok((Side { name, lines: read }, lines.into_tally()))
 }
 
@@ -166,15 +152,12 @@ fn row(sides: &mut [Side], at: usize) -> Result<Option<Referenced>, (usize, Prob
 fn no_pair(sides: &[Side], skipped: u64) -> Error {
     let names: Vec<_> = sides.iter().map(|s| format!("`{}`", s.name)).collect();
     let names = names.join(" and ");
-    match skipped {
-        0 => Error::Unusable {
-            problem: format!("{names} hold no sentence"),
-            hint: "give a sentence a line, and its translation on the same line of the other file"
-                .into(),
-        },
-        _ => Error::Unusable {
-            problem: format!("{names}: all of their lines ({skipped}) are bad and were left out"),
-            hint: "`--on-bad-row error` tells what is wrong with the first".into(),
-        },
+    if skipped > 0 {
+        return all_bad(&names, skipped, "line");
+    }
+    Error::Unusable {
+        problem: format!("{names} hold no sentence"),
+        hint: "give a sentence a line, and its translation on the same line of the other file"
+            .into(),
     }
 }

@@ -124,10 +124,7 @@ fn changes(source: &Path, target: &Path) -> Option<Changes> {
     let changed = places.iter().rev();
     let changed = changed.map(|&at| (from[at].to_owned(), to[at].to_owned()));
     let is_folder = |word: &&str| word.contains(std::path::is_separator);
-    let name = from
-        .iter()
-        .rposition(|word| is_folder(&word))
-        .map_or(0, |at| at + 1);
+    let name = from.iter().rposition(is_folder).map_or(0, |at| at + 1);
     let first = places.iter().find(|&&at| at > name + 1);
     let tails = first.map(|&at| [from[at - 1..].concat(), to[at - 1..].concat()]);
     Some(Changes {
@@ -179,5 +176,16 @@ impl Changes {
             }
         }
         done.contains(&true).then(|| words.concat().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_what_is_between_take_turns() {
+        assert_eq!(words("/a.b1--ä"), ["/", "a", ".", "b1", "--", "ä"]);
+        assert_eq!(words(""), Vec::<&str>::new());
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::super::rows::{
-    Lines, MAX_LINE_BYTES, OnBadRow, Problem, RowNotes, Step, Tally, counted, shown,
+    BadRows, Lines, MAX_LINE_BYTES, Problem, RowNotes, Rows, Step, Tally, counted, shown,
 };
 use super::columns::{Layout, Sample, layout};
 use super::fields::{Field, Record, Split, Splitter, tabs_are_quoted};
@@ -39,11 +39,10 @@ pub struct TableReader<'a> {
     parser: Parser,
     columns: TableColumns,
     wanted: Wanted,
-    on_bad_row: OnBadRow,
+    bad: BadRows,
     /// Empty lines since the last row.
     blank: u64,
-    skipped: u64,
-    notes: RowNotes,
+    guesses: Vec<String>,
     ended: bool,
 }
 
@@ -104,13 +103,9 @@ impl<'a> TableReader<'a> {
             parser,
             columns,
             wanted: Wanted::of(options),
-            on_bad_row: options.on_bad_row,
+            bad: BadRows::new(options.on_bad_row),
             blank: 0,
-            skipped: 0,
-            notes: RowNotes {
-                guesses,
-                ..RowNotes::default()
-            },
+            guesses,
             ended: false,
         })
     }
@@ -130,7 +125,7 @@ impl<'a> TableReader<'a> {
     /// How many rows were left out so far.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.skipped
+        self.bad.skipped()
     }
 
     /// What was changed and guessed so far.
@@ -138,18 +133,9 @@ impl<'a> TableReader<'a> {
     pub fn notes(&self) -> RowNotes {
         RowNotes {
             text: self.lines.lines.notes(),
-            ..self.notes.clone()
+            guesses: self.guesses.clone(),
+            first_skipped: self.bad.first().cloned(),
         }
-    }
-
-    pub(super) fn keep(&mut self, overhead: usize) -> Result<()> {
-        let lines = &mut self.lines.lines;
-        let name = lines.name().to_owned();
-        lines.tally_mut().keep(overhead, &name)
-    }
-
-    pub(super) fn into_tally(self) -> Tally {
-        self.lines.lines.into_tally()
     }
 
     /// The next row that can be used or is an error.
@@ -190,17 +176,27 @@ impl<'a> TableReader<'a> {
     }
 
     fn bad(&mut self, problem: Problem, lines: u64) -> Result<()> {
-        let error = problem.into_error(self.lines.lines.name());
-        match self.on_bad_row {
-            OnBadRow::Error => Err(error),
-            OnBadRow::Skip => {
-                self.skipped += lines;
-                self.notes
-                    .first_skipped
-                    .get_or_insert_with(|| error.to_string());
-                Ok(())
-            }
-        }
+        self.bad.meet(problem, self.lines.lines.name(), lines)
+    }
+}
+
+impl<'a> Rows<'a> for TableReader<'a> {
+    type Row = LabelledText;
+
+    const NOUN: &'static str = "row";
+    const HINT: &'static str = "give a text a row";
+
+    fn overhead(_: &LabelledText) -> usize {
+        super::ROW_BYTES
+    }
+
+    fn lines(&mut self) -> &mut Lines<'a> {
+        &mut self.lines.lines
+    }
+
+    fn finish(self) -> (Tally, u64, RowNotes) {
+        let (skipped, notes) = (self.skipped(), self.notes());
+        (self.lines.lines.into_tally(), skipped, notes)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::Error;
 
 fn options(format: TableFormat) -> TableOptions {
     TableOptions {
@@ -259,7 +260,7 @@ fn bad_rows_are_skipped_and_counted() {
     );
     let message = error("text\tlabel\na\nb\n", &options);
     assert!(
-        message.starts_with("`-`: all of its rows (2) are bad and were left out"),
+        message.starts_with("`-`: all of the rows (2) are bad and were left out"),
         "{message}"
     );
 
