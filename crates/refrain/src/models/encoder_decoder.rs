@@ -1,10 +1,13 @@
 use rand::Rng;
-use refrain_kernels::{Compute, DropoutKey, Panels, Scalar, add_assign};
+use refrain_kernels::{
+    Block, Compute, DropoutKey, GROUP, Panels, Scalar, Slots, add_assign, layer_norm,
+    layer_norm_backward,
+};
 
 use super::ModelConfig;
 use super::batch::SequenceBatch;
 use super::decoder::{Decoder, DecoderGradients, DecoderSpace, Encoded};
-use super::encoder::{Encoder, EncoderSpace, InputShape, Output};
+use super::encoder::{Body, Encoder, EncoderSpace, InputShape, Output};
 use crate::nn::{
     Parameter, Parameters, Pooling, PoolingSpace, SoftmaxCrossEntropy, StackState, Steps,
     pool_backward, pool_forward,
@@ -13,8 +16,9 @@ use crate::nn::{
 /// An encoder joined to a decoder: many to one, then one to many.
 ///
 /// The encoder is the one that classifiers stand on: its states, pooled to one vector, sum the source up. Where the source is a
-/// fixed input, a picture or a vector, the summary is what the reader makes of it. The decoder writes the target, one token
-/// after the other. A translator and a captioner are this one type; they differ in what they read.
+/// fixed input, a picture or a vector, the summary is what the reader makes of it, normalised over its features (mean 0,
+/// variance 1; gain and bias are the bridge's): features grow while they are learnt, and the tanh of the bridge would saturate
+/// for every picture alike. The decoder writes the target, one token after the other. A translator and a captioner are this one type; they differ in what they read.
 ///
 /// ```text
 /// s_1, …, s_S = encoder(x)
@@ -42,6 +46,10 @@ pub struct EncoderDecoderSpace<T> {
     pub decoder: DecoderSpace<T>,
     pooling: PoolingSpace,
     summary: Panels<T>,
+    /// What the features of fixed inputs were multiplied by to be normalised.
+    factors: Vec<T>,
+    gain: Vec<Block<T>>,
+    d_features: Panels<T>,
     /// The encoder's states, and where their rows stand.
     states: Panels<T>,
     steps: Steps,
@@ -155,8 +163,18 @@ impl<T: Scalar> EncoderDecoder<T> {
             None => {
                 space.steps.set_uniform(1, source.steps.batch());
                 space.summary.clone_from(&space.states);
+                if self.is_of_features() {
+                    let (rows, units) = (space.summary.rows(), space.summary.columns());
+                    space.factors.resize(rows, T::ZERO);
+                    layer_norm(compute, units, &mut space.summary, &mut space.factors);
+                }
             }
         }
+    }
+
+    /// Whether the summary is what the reader gives, which has no bounds.
+    fn is_of_features(&self) -> bool {
+        matches!(self.encoder.body, Body::Direct)
     }
 
     /// The scores of every token of the targets, in [`DecoderSpace::scores`].
@@ -280,6 +298,23 @@ impl<T: Scalar> EncoderDecoder<T> {
                     }
                 }
                 &space.d_states
+            }
+            None if self.is_of_features() => {
+                space.gain.resize(d_summary.groups(), Block::ZERO);
+                space.gain.fill(Block([T::ONE; GROUP]));
+                let d_features = &mut space.d_features;
+                d_features.resize(d_summary.rows(), d_summary.columns());
+                layer_norm_backward(
+                    compute,
+                    d_summary.columns(),
+                    d_summary,
+                    Slots::PLAIN,
+                    &space.summary,
+                    &space.gain,
+                    &space.factors,
+                    d_features,
+                );
+                d_features
             }
             None => d_summary,
         };
