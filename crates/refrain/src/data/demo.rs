@@ -2,6 +2,7 @@
 
 mod clips;
 mod reviews;
+mod seasons;
 
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
@@ -10,6 +11,7 @@ use super::{Text, TokenKind};
 
 pub use clips::{ACTIONS, CLIPS_NAME, clips};
 pub use reviews::{REVIEW_CLASSES, REVIEWS_NAME, reviews};
+pub use seasons::{SEASONS_NAME, seasons};
 
 /// The name under which the built-in text is reported.
 pub const LATIN_NAME: &str = "built-in: Cicero, De finibus bonorum et malorum, book 1";

@@ -95,6 +95,15 @@ impl ModelConfig {
         }
     }
 
+    /// The window of the plain network that ends with a step.
+    #[must_use]
+    pub fn window_before(&self) -> Window {
+        Window {
+            before: self.window - 1,
+            after: 0,
+        }
+    }
+
     /// The window of the plain network around a step; of an even number of steps one more lies before it.
     #[must_use]
     pub fn window_around(&self) -> Window {
@@ -211,7 +220,7 @@ impl ModelConfig {
             }
         };
         let seen = match (self.cell, output, shape) {
-            (CellKind::Mlp, Output::Steps, _) => self.window.saturating_mul(features),
+            (CellKind::Mlp, Output::Steps | Output::Past, _) => self.window.saturating_mul(features),
             (
                 CellKind::Mlp,
                 Output::Sequence,

@@ -4,6 +4,7 @@ mod batch;
 mod characters;
 mod config;
 mod encoder;
+mod forecaster;
 mod history;
 mod labeller;
 mod language_model;
@@ -12,5 +13,6 @@ pub use batch::{BatchInputs, SequenceBatch, SpelledWords, falling_order, rows_of
 pub use characters::{CharacterEncoder, CharacterSpace};
 pub use config::ModelConfig;
 pub use encoder::{Body, Encoder, EncoderSpace, InputShape, Output, Reader, View};
+pub use forecaster::{Forecaster, ForecasterShape, ForecasterSpace};
 pub use labeller::{LabelBatch, Labeller, LabellerSpace};
 pub use language_model::{LanguageModel, LanguageModelSpace, Stream, TokenBatch};

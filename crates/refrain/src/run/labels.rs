@@ -38,7 +38,7 @@ pub struct LoadedLabeller {
 pub fn output_of(task: Task) -> Output {
     match task {
         Task::Classify => Output::Sequence,
-        Task::Lm | Task::Tag => Output::Steps,
+        Task::Lm | Task::Tag | Task::Forecast => Output::Steps,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::forecast::LoadedForecaster;
 use super::labels::LoadedLabeller;
 use super::settings::{Resolved, Settings, Task};
 use crate::checkpoint::container::shortened;
@@ -55,6 +56,8 @@ pub enum AnyModel {
     LanguageModel(Box<LoadedModel>),
     /// A classifier or tagger.
     Labeller(Box<LoadedLabeller>),
+    /// A forecaster.
+    Forecaster(Box<LoadedForecaster>),
 }
 
 impl AnyModel {
@@ -70,6 +73,9 @@ impl AnyModel {
             Task::Classify | Task::Tag => {
                 Self::Labeller(Box::new(LoadedLabeller::from_file(&path, file)?))
             }
+            Task::Forecast => {
+                Self::Forecaster(Box::new(LoadedForecaster::from_file(&path, file)?))
+            }
         })
     }
 
@@ -79,6 +85,7 @@ impl AnyModel {
         match self {
             Self::LanguageModel(model) => &model.config,
             Self::Labeller(model) => &model.config,
+            Self::Forecaster(model) => &model.config,
         }
     }
 }

@@ -64,6 +64,9 @@ const fn of(tasks: &'static [Task], key: &'static str, value: &'static str) -> D
 const LM: &[Task] = &[Task::Lm];
 const CLASSIFY: &[Task] = &[Task::Classify];
 const TAG: &[Task] = &[Task::Tag];
+const FORECAST: &[Task] = &[Task::Forecast];
+/// All that read sequences of their own.
+const SEQUENCES: &[Task] = &[Task::Classify, Task::Tag, Task::Forecast];
 const LABELS: &[Task] = &[Task::Classify, Task::Tag];
 
 use CellKind::{Lstm, Mlp, Rnn};
@@ -79,7 +82,7 @@ use When::{Always, Cell, Optimizer, Words};
 /// the data.
 pub const DEFAULTS: &[DefaultSetting] = &[
     row("data", Always, "[]"),
-    of(LABELS, "on_bad_row", "\"error\""),
+    of(SEQUENCES, "on_bad_row", "\"error\""),
     row("validation", Always, "0.1"),
     row("test", Always, "\"none\""),
     of(LM, "tokens", "\"char\""),
@@ -90,19 +93,22 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("nonlinearity", Cell(Rnn), "\"tanh\""),
     row("nonlinearity", Cell(Mlp), "\"relu\""),
     of(LM, "hidden_size", "256"),
-    of(LABELS, "hidden_size", "128"),
+    of(SEQUENCES, "hidden_size", "128"),
     of(LM, "num_layers", "2"),
-    of(LABELS, "num_layers", "1"),
+    of(SEQUENCES, "num_layers", "1"),
     of(LM, "embedding_size", "64"),
     of(LABELS, "embedding_size", "128"),
     of(LABELS, "bidirectional", "true"),
+    of(FORECAST, "bidirectional", "false"),
     row("layer_norm", Always, "false"),
     row("batch_norm", Always, "false"),
     of(CLASSIFY, "pooling", "\"max\""),
     of(LM, "window", "16"),
     of(TAG, "window", "5"),
+    of(FORECAST, "window", "16"),
     of(LM, "dropout", "0.1"),
     of(LABELS, "dropout", "0.4"),
+    of(FORECAST, "dropout", "0.3"),
     row("recurrent_dropout", Always, "0.0"),
     of(LM, "tie_weights", "false"),
     row("init", Always, "\"uniform\""),
@@ -139,7 +145,7 @@ impl Settings {
             optimizer: self.optimizer.unwrap_or(Adam),
             tokens: match self.task {
                 None | Some(Task::Lm) => Some(self.tokens.unwrap_or(TokenKind::Char)),
-                Some(Task::Classify) => self.tokens,
+                Some(Task::Classify | Task::Forecast) => self.tokens,
                 Some(Task::Tag) => Some(TokenKind::Word),
             },
         }

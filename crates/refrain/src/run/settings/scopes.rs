@@ -30,7 +30,7 @@ const EVERYWHERE: Scope = Scope {
 };
 
 use CellKind::{Gru, Lstm, Mlp, Rnn};
-use Task::{Classify, Lm, Tag};
+use Task::{Classify, Forecast, Lm, Tag};
 
 /// Every restriction; a setting in several rows is under all of them.
 pub const SCOPES: &[Scope] = &[
@@ -41,15 +41,40 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         keys: &[
-            "format",
             "text_column",
             "label_column",
-            "on_bad_row",
             "max_length",
             "class_weights",
-            "bidirectional",
         ],
         tasks: &[Classify, Tag],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["format", "on_bad_row", "bidirectional"],
+        tasks: &[Classify, Tag, Forecast],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &[
+            "target_column",
+            "context",
+            "horizon",
+            "loss",
+            "anchor",
+            "shortcut",
+        ],
+        tasks: &[Forecast],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &[
+            "tokens",
+            "min_count",
+            "lowercase",
+            "embeddings",
+            "embedding_size",
+        ],
+        tasks: &[Lm, Classify, Tag],
         ..EVERYWHERE
     },
     Scope {
@@ -85,7 +110,7 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         keys: &["window"],
-        tasks: &[Lm, Tag],
+        tasks: &[Lm, Tag, Forecast],
         cells: &[Mlp],
         ..EVERYWHERE
     },

@@ -19,9 +19,11 @@ pub enum Task {
     Classify,
     /// A class for each step of a sequence.
     Tag,
+    /// The next numbers of a series or a sequence.
+    Forecast,
 }
 
-named!(Task, "task", { Lm => "lm", Classify => "classify", Tag => "tag" });
+named!(Task, "task", { Lm => "lm", Classify => "classify", Tag => "tag", Forecast => "forecast" });
 
 /// How much the labels of each class count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
