@@ -182,7 +182,7 @@ pub(crate) enum OnUnknown {
     Skip,
 }
 
-/// Answer inputs one by one, in order: a label for each, or for each of its tokens or frames.
+/// Answer inputs one by one, in order: a label for each, or for each of its tokens or frames; or the next numbers.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -191,12 +191,14 @@ Examples:
   refrain predict runs/tagger <<< 'the dog barks'
   ls *.png | refrain predict runs/digits
   refrain predict runs/clips new.npz
+  refrain predict runs/load load.csv --json
 
 An input is a line: a text, or tokens between spaces, or the path of a picture, as the model reads;
 or FILE is one as `train` takes, without labels. A line of output is a label and its probability, or
 the labels of a sequence. An answer is written as soon as no further input is there. With --json a
 line is an object: `label` and `probabilities`, or `tokens` and `labels`; `error` where there is no
-answer, and then the exit code is 1.")]
+answer, and then the exit code is 1. Of a series the steps after its last row are predicted: a row of
+numbers each, or with --json `values`, and `deviation` where the model knows it.")]
 pub(crate) struct PredictArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -215,7 +217,8 @@ pub(crate) struct PredictArgs {
     pub(crate) text_column: Option<String>,
 }
 
-/// Score a model on data: a text's nats and bits per token, or labels' accuracy and macro F1.
+/// Score a model on data: a text's nats and bits per token, labels' accuracy and macro F1, the errors of
+/// numbers beside those of simple means.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -224,6 +227,7 @@ Examples:
   refrain evaluate runs/latin other.txt --streams 16 --json
   refrain evaluate runs/reviews test.tsv
   refrain evaluate runs/tagger test.conllu --plot confusion.svg
+  refrain evaluate runs/load load.csv --plot forecast.svg
 
 Of a language model every token but the first is scored by those before it, with the state carried
 from the first to the last, in constant memory. --streams reads the whole text into memory first,
@@ -245,7 +249,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_tokens: Option<u64>,
 
-    /// How the data is written, where the ending does not tell (classify, tag).
+    /// How the data is written, where the ending does not tell (classify, tag, forecast).
     #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
     pub(crate) format: Option<Format>,
 
@@ -257,11 +261,11 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label_column: Option<String>,
 
-    /// What to do with a row that cannot be used (classify, tag) [default: error].
+    /// What to do with a row that cannot be used (classify, tag, forecast) [default: error].
     #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
     pub(crate) on_bad_row: Option<OnBadRow>,
 
-    /// Draw the confusion matrix into this file, .svg (classify, tag).
+    /// Draw the confusion matrix (classify, tag), or forecasts beside the truth, into this file, .svg.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) plot: Option<PathBuf>,
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use refrain::data::forecast::Anchor;
 use refrain::data::{OnBadRow, Portion, TokenKind};
-use refrain::nn::{CellKind, Init, Nonlinearity, Pooling};
+use refrain::nn::{CellKind, ForecastLoss, Init, Nonlinearity, Pooling};
 use refrain::optim::{OptimizerKind, Schedule};
 use refrain::run::settings::{Chunk, ClassWeights, DEFAULTS, Format, Limit, Settings, Task, When};
 
@@ -31,6 +32,7 @@ Examples:
   zcat corpus.gz | refrain train lm - -o runs/stdin --tokens byte
   refrain train classify reviews.tsv -o runs/reviews
   refrain train tag train.conllu --validation dev.conllu -o runs/tagger
+  refrain train forecast load.csv --context 96 --horizon 24 -o runs/load
   refrain train --resume runs/mine --epochs 40"
 )]
 pub(crate) struct TrainArgs {
@@ -92,7 +94,7 @@ struct ModelFlags {
     #[arg(long, value_name = "N")]
     embedding_size: Option<u64>,
 
-    /// Read the sequence both ways (classify, tag).
+    /// Read the sequence both ways (classify, tag, forecast from windows).
     #[arg(
         long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
@@ -120,7 +122,7 @@ struct ModelFlags {
     )]
     characters: Option<bool>,
 
-    /// Steps that the cell mlp sees at once (lm, tag).
+    /// Steps that the cell mlp sees at once (lm, tag, forecast step by step).
     #[arg(long, value_name = "N")]
     window: Option<u64>,
 
@@ -131,6 +133,12 @@ struct ModelFlags {
     /// Dropout of the state on its way into the next step, one mask for the whole sequence.
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     recurrent_dropout: Option<f64>,
+
+    /// Add a linear model of each target's own past to the answer (forecast from windows) [default: true].
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    shortcut: Option<bool>,
 
     /// Use the embedding's weights in the linear layer too.
     #[arg(
@@ -173,7 +181,7 @@ struct DataFlags {
     )]
     lowercase: Option<bool>,
 
-    /// How the data is written, where the ending does not tell (classify, tag).
+    /// How the data is written, where the ending does not tell (classify, tag, forecast).
     #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
     format: Option<Format>,
 
@@ -185,9 +193,29 @@ struct DataFlags {
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<String>,
 
-    /// What to do with a row that cannot be used (classify, tag).
+    /// What to do with a row that cannot be used (classify, tag, forecast).
     #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
     on_bad_row: Option<OnBadRow>,
+
+    /// The columns to predict, by name or number, between commas (forecast) [default: all].
+    #[arg(long, value_name = "COLUMNS")]
+    target_column: Option<String>,
+
+    /// Steps that are seen of a series (forecast) [default: 96; of .npz all steps before].
+    #[arg(long, value_name = "N")]
+    context: Option<u64>,
+
+    /// Steps that are predicted (forecast) [default: 24; of .npz 1].
+    #[arg(long, value_name = "N")]
+    horizon: Option<u64>,
+
+    /// What is minimised (forecast) [default: mse; bernoulli where all numbers of an .npz are 0 or 1].
+    #[arg(long, value_parser = one_of::<ForecastLoss>(ForecastLoss::NAMES))]
+    loss: Option<ForecastLoss>,
+
+    /// What the numbers of a window are counted from (forecast) [default: last].
+    #[arg(long, value_parser = one_of::<Anchor>(Anchor::NAMES))]
+    anchor: Option<Anchor>,
 
     /// Cut sequences after so many tokens or steps (classify, tag).
     #[arg(long, value_name = "N|none")]
@@ -345,6 +373,12 @@ impl TrainArgs {
             format: data_flags.format,
             text_column: data_flags.text_column.clone(),
             label_column: data_flags.label_column.clone(),
+            target_column: data_flags.target_column.clone(),
+            context: data_flags.context,
+            horizon: data_flags.horizon,
+            loss: data_flags.loss,
+            anchor: data_flags.anchor,
+            shortcut: model.shortcut,
             on_bad_row: data_flags.on_bad_row,
             max_length: data_flags.max_length,
             center_clips: data_flags.center_clips,

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use refrain::checkpoint::write_atomic;
+use refrain::data::forecast::read_numbers;
 use refrain::data::labelled::{RawOptions, read_raw};
 use refrain::data::table::TableColumns;
 use refrain::data::{OnBadRow, TokenReader};
@@ -12,7 +13,7 @@ use refrain::run::states;
 use super::stdin_of;
 use crate::args::{Inspect, InspectArgs, StatesArgs};
 use crate::context::Context;
-use crate::errors::Exit;
+use crate::errors::{Exit, usage};
 use crate::machine;
 
 pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<Exit> {
@@ -37,6 +38,24 @@ fn write_states(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit
             }
             ids.truncate(most);
             states::of_text(&mut loaded, &compute, &ids, available_bytes)?
+        }
+        AnyModel::Forecaster(loaded) => {
+            let max_bytes = available_bytes.map_or(1 << 32, |bytes| bytes / 6);
+            let stdin = stdin_of(&args.data, max_bytes)?;
+            let [path] = &args.data[..] else {
+                return Err(usage(
+                    "several files were given",
+                    "give one series or one `.npz`",
+                ));
+            };
+            let raw = read_numbers(
+                path,
+                args.format,
+                OnBadRow::Error,
+                max_bytes,
+                stdin.as_deref(),
+            )?;
+            states::of_numbers(&loaded, &compute, &raw, most, available_bytes)?
         }
         AnyModel::Labeller(loaded) => {
             let max_bytes = available_bytes.map_or(1 << 32, |bytes| bytes / 4);

@@ -1,5 +1,6 @@
 //! `refrain predict`: one input, one answer, in order, as soon as there is one.
 
+mod forecast;
 mod inputs;
 
 use std::io::Write as _;
@@ -19,6 +20,7 @@ use crate::machine;
 pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let loaded = match AnyModel::open(&args.model)? {
         AnyModel::Labeller(loaded) => loaded,
+        AnyModel::Forecaster(loaded) => return forecast::run(args, &loaded, context),
         AnyModel::LanguageModel(loaded) => {
             return Err(failure(
                 format!(

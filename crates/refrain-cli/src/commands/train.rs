@@ -113,6 +113,7 @@ fn demo_name(task: Task) -> &'static str {
         Task::Lm => "the built-in text (Cicero, De finibus)",
         Task::Classify => "built-in reviews (generated)",
         Task::Tag => "built-in clips of moving shapes (generated)",
+        Task::Forecast => "a built-in series of sun, wind and load (generated)",
     }
 }
 
@@ -127,16 +128,33 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     }
     let out = &mut context.out;
     let nats = |value: &serde_json::Value| value["loss_nats"].as_f64().unwrap_or(f64::NAN);
-    let unit = match run.config().task {
-        Task::Lm => "token",
-        Task::Classify | Task::Tag => "label",
+    let config = run.config();
+    let unit = match config.task {
+        Task::Lm => " nats a token".to_owned(),
+        Task::Classify | Task::Tag => " nats a label".to_owned(),
+        Task::Forecast => match config.loss {
+            Some(loss) if loss.is_likelihood() => " nats a step".to_owned(),
+            loss => loss.map_or_else(String::new, |loss| format!(" {loss}")),
+        },
     };
     let score = |value: &serde_json::Value| {
         let accuracy = value["accuracy"].as_f64();
         let accuracy = accuracy.map_or_else(String::new, |accuracy| {
             format!("{:.2} % right, ", 100.0 * accuracy)
         });
-        format!("{accuracy}{:.4} nats a {unit}", nats(value))
+        let simple = |name: &str| {
+            let mse = value[format!("{name}_mse")].as_f64()?;
+            Some(format!("{name} {mse:.4}"))
+        };
+        let simple: Vec<_> = ["last", "seasonal", "linear", "mean"]
+            .into_iter()
+            .filter_map(simple)
+            .collect();
+        let beside = match &simple[..] {
+            [] => String::new(),
+            simple => format!(" (mse of simple means: {})", simple.join(", ")),
+        };
+        format!("{accuracy}{:.4}{unit}{beside}", nats(value))
     };
     writeln!(out, "model   {}", summary.model.display())?;
     if let Some(validation) = &summary.validation {
@@ -153,7 +171,7 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     writeln!(out, "report  {}", folder.report().display())?;
     let next = match run.config().task {
         Task::Lm => "sample",
-        Task::Classify | Task::Tag => "predict",
+        Task::Classify | Task::Tag | Task::Forecast => "predict",
     };
     context.notice(&format!("next: refrain {next} {}", folder.path().display()));
     Ok(())

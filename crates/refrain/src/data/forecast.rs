@@ -21,7 +21,8 @@ pub use baselines::{Baselines, LinearBaseline};
 pub use examples::{ForecastExamples, Rows};
 pub use fit::{DEFAULT_CONTEXT, DEFAULT_HORIZON, FittedForecast, ForecastOptions, fit};
 pub use parts::{
-    ForecastFormat, ForecastParts, ForecastSources, HeldForecast, RawForecast, demo_parts, read_forecast_parts, read_numbers,
+    ForecastFormat, ForecastParts, ForecastSources, HeldForecast, RawForecast, demo_parts,
+    read_forecast_parts, read_numbers,
 };
 
 /// What a window's numbers are counted from.
@@ -193,9 +194,11 @@ impl ForecastEncoding {
     pub(super) fn rows(&self, raw: &RawForecast, labelled: bool) -> Result<Rows> {
         match raw {
             RawForecast::Table(series) if !self.columns.is_empty() => self.rows_of_table(series),
-            RawForecast::Arrays { arrays, chosen, name } if self.columns.is_empty() => {
-                self.rows_of_arrays(arrays, chosen, name, labelled)
-            }
+            RawForecast::Arrays {
+                arrays,
+                chosen,
+                name,
+            } if self.columns.is_empty() => self.rows_of_arrays(arrays, chosen, name, labelled),
             raw => Err(self.other_kind(raw)),
         }
     }
@@ -206,7 +209,12 @@ impl ForecastEncoding {
             for (row, values) in series.values.chunks_exact(self.features).enumerate() {
                 for &column in &self.targets {
                     fit::check_binary(values[column], || {
-                        format!("`{}`: row {} of {}", series.name, row + 1, self.columns[column])
+                        format!(
+                            "`{}`: row {} of {}",
+                            series.name,
+                            row + 1,
+                            self.columns[column]
+                        )
                     })?;
                 }
             }
@@ -241,7 +249,8 @@ impl ForecastEncoding {
                     "the examples of `{name}` have shape {:?}, and the model reads vectors of {} numbers a step{}",
                     arrays.shape,
                     self.features,
-                    self.seq_len.map_or_else(String::new, |steps| format!(", {steps} steps each")),
+                    self.seq_len
+                        .map_or_else(String::new, |steps| format!(", {steps} steps each")),
                 ),
                 hint: "give `inputs` of shape (N, T, F) with that F".into(),
             });
@@ -279,9 +288,8 @@ impl ForecastEncoding {
         per_step: bool,
         name: &str,
     ) -> Result<Vec<f32>> {
-        let given = fit::given_of(arrays).filter(|given| {
-            given.per_step == per_step && given.numbers == self.targets.len()
-        });
+        let given = fit::given_of(arrays)
+            .filter(|given| given.per_step == per_step && given.numbers == self.targets.len());
         let Some(given) = given else {
             return Err(Error::Unusable {
                 problem: format!(
@@ -320,7 +328,11 @@ impl ForecastEncoding {
         let ForecastMode::Windows { context, horizon } = self.mode else {
             return Vec::new();
         };
-        let sequence = rows.ends.iter().position(|&end| range.start < end).unwrap_or(0);
+        let sequence = rows
+            .ends
+            .iter()
+            .position(|&end| range.start < end)
+            .unwrap_or(0);
         let (start, end) = rows.bounds(sequence);
         if labelled {
             let first = range.start.max(start + context);
@@ -362,7 +374,10 @@ impl ForecastEncoding {
         if items.is_empty()
             && let ForecastMode::Windows { context, horizon } = self.mode
         {
-            let longest = (0..rows.sequences()).map(|at| rows.bounds(at)).map(|(a, b)| b - a).max();
+            let longest = (0..rows.sequences())
+                .map(|at| rows.bounds(at))
+                .map(|(a, b)| b - a)
+                .max();
             let of = if part == "data" {
                 format!("`{name}`")
             } else {

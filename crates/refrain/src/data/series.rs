@@ -74,7 +74,11 @@ impl Series {
             name: "target-column".into(),
             found,
             expected,
-            hint: format!("`{}` has the columns of numbers {}", self.name, some_of(&self.columns)),
+            hint: format!(
+                "`{}` has the columns of numbers {}",
+                self.name,
+                some_of(&self.columns)
+            ),
         };
         let mut chosen = Vec::new();
         for word in list.split(',').map(str::trim) {
@@ -84,10 +88,16 @@ impl Series {
                 Err(_) => self.columns.iter().position(|name| name == word),
             };
             let column = column.ok_or_else(|| {
-                wrong(shown(word), "columns of numbers, by name or number from 1".into())
+                wrong(
+                    shown(word),
+                    "columns of numbers, by name or number from 1".into(),
+                )
             })?;
             if chosen.contains(&column) {
-                return Err(wrong(format!("{} twice", shown(word)), "each column once".into()));
+                return Err(wrong(
+                    format!("{} twice", shown(word)),
+                    "each column once".into(),
+                ));
             }
             chosen.push(column);
         }
@@ -111,7 +121,9 @@ impl Series {
             })?);
         }
         let rows = self.values.chunks_exact(self.columns.len());
-        let values = rows.flat_map(|row| chosen.iter().map(|&column| row[column])).collect();
+        let values = rows
+            .flat_map(|row| chosen.iter().map(|&column| row[column]))
+            .collect();
         Ok(Self {
             values,
             columns: columns.to_vec(),

@@ -171,7 +171,8 @@ impl ForecastReport {
     /// Mean errors in the units of the data.
     #[must_use]
     pub fn original(&self) -> ErrorMeans {
-        self.errors.means_in(&|target| self.targets[target].deviation)
+        self.errors
+            .means_in(&|target| self.targets[target].deviation)
     }
 }
 
@@ -189,6 +190,12 @@ mod tests {
         assert_eq!(errors.means(), ErrorMeans { mse: 4.5, mae: 2.0 });
         assert_eq!(errors.mean_of(0), -1.0);
         let twice = errors.means_in(&|target| if target == 0 { 2.0 } else { 1.0 });
-        assert_eq!(twice, ErrorMeans { mse: 12.0, mae: 3.0 });
+        assert_eq!(
+            twice,
+            ErrorMeans {
+                mse: 12.0,
+                mae: 3.0
+            }
+        );
     }
 }

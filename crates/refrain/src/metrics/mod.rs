@@ -6,6 +6,7 @@ mod report;
 
 pub use confusion::{ClassScores, Confused, Confusion};
 pub use forecast::{
-    ErrorMeans, ForecastBaseline, ForecastErrors, ForecastReport, ForecastRoll, ForecastStretch, ForecastTarget,
+    ErrorMeans, ForecastBaseline, ForecastErrors, ForecastReport, ForecastRoll, ForecastStretch,
+    ForecastTarget,
 };
 pub use report::{Baseline, ClassReport, NamedScores};

@@ -220,7 +220,9 @@ impl ModelConfig {
             }
         };
         let seen = match (self.cell, output, shape) {
-            (CellKind::Mlp, Output::Steps | Output::Past, _) => self.window.saturating_mul(features),
+            (CellKind::Mlp, Output::Steps | Output::Past, _) => {
+                self.window.saturating_mul(features)
+            }
             (
                 CellKind::Mlp,
                 Output::Sequence,

@@ -50,9 +50,9 @@ impl ForecasterShape {
     /// The number of trainable numbers of a model, in floating point so that no size overflows.
     #[must_use]
     pub fn parameter_estimate(&self, config: &ModelConfig) -> f64 {
-        let shortcut = self.shortcut_steps().map_or(0.0, |steps| {
-            (steps as f64 + 1.0) * self.horizon as f64
-        });
+        let shortcut = self
+            .shortcut_steps()
+            .map_or(0.0, |steps| (steps as f64 + 1.0) * self.horizon as f64);
         let outputs = self.loss.outputs(1) as f64 * self.horizon as f64 * self.targets as f64;
         let (linear, one) = (
             config.labeller_estimate(&self.input, self.output, 2),
@@ -71,8 +71,8 @@ impl ForecasterShape {
         };
         let outputs = self.loss.outputs(1) as f64 * self.horizon as f64 * self.targets as f64;
         // Outputs, targets, what the shortcut reads and says; each padded.
-        let numbers = 4.0 * (outputs + 16.0) * answers as f64
-            + 3.0 * (rows * self.shortcut.len()) as f64;
+        let numbers =
+            4.0 * (outputs + 16.0) * answers as f64 + 3.0 * (rows * self.shortcut.len()) as f64;
         layers + 4.0 * (9.0 * self.parameter_estimate(config) + numbers)
     }
 }
@@ -270,9 +270,12 @@ impl<T: Scalar> Forecaster<T> {
         space.past_steps.set_uniform(1, count * columns.len());
         shortcut.forward(compute, &space.shortcut, &space.past, &mut space.ahead);
         for place in 0..count {
-            for (k, step) in (0..columns.len()).flat_map(|k| (0..self.shape.horizon).map(move |s| (k, s))) {
+            for (k, step) in
+                (0..columns.len()).flat_map(|k| (0..self.shape.horizon).map(move |s| (k, s)))
+            {
                 let at = step * columns.len() + k;
-                let sum = space.outputs.get(place, at) + space.ahead.get(place * columns.len() + k, step);
+                let sum =
+                    space.outputs.get(place, at) + space.ahead.get(place * columns.len() + k, step);
                 space.outputs.set(place, at, sum);
             }
         }
@@ -286,7 +289,9 @@ impl<T: Scalar> Forecaster<T> {
         let (targets, horizon) = (self.shape.shortcut.len(), self.shape.horizon);
         for row in 0..space.past.rows() {
             for step in 0..horizon {
-                let d_output = space.outputs.get(row / targets, step * targets + row % targets);
+                let d_output = space
+                    .outputs
+                    .get(row / targets, step * targets + row % targets);
                 space.ahead.set(row, step, d_output);
             }
         }
@@ -365,9 +370,7 @@ impl<T: Scalar> Forecaster<T> {
     ) -> f64 {
         self.answer(compute, space, batch, None);
         let (loss, horizon) = (self.shape.loss, self.shape.horizon);
-        space
-            .losses
-            .forward(loss, &space.outputs, targets, horizon)
+        space.losses.forward(loss, &space.outputs, targets, horizon)
     }
 }
 

@@ -103,7 +103,11 @@ fn term(loss: ForecastLoss, target: f64, output: f64, log_variance: f64) -> (f64
 pub fn probability(logit: f64) -> f64 {
     let small = libm::exp(-logit.abs());
     let greater = 1.0 / (1.0 + small);
-    if logit >= 0.0 { greater } else { small * greater }
+    if logit >= 0.0 {
+        greater
+    } else {
+        small * greater
+    }
 }
 
 /// The deviation that a log-variance stands for.
@@ -234,16 +238,30 @@ mod tests {
         // Two steps of one number: half of the sum; one step of two: the sum.
         let standard = HALF_LOG_TWO_PI + 0.5;
         let outputs = [1.0, 1.0, 0.0, 0.0];
-        near(loss_of(ForecastLoss::Gaussian, &outputs, &[0.0, 2.0], 2), standard);
-        near(loss_of(ForecastLoss::Gaussian, &outputs, &[0.0, 2.0], 1), 2.0 * standard);
+        near(
+            loss_of(ForecastLoss::Gaussian, &outputs, &[0.0, 2.0], 2),
+            standard,
+        );
+        near(
+            loss_of(ForecastLoss::Gaussian, &outputs, &[0.0, 2.0], 1),
+            2.0 * standard,
+        );
         let ln2 = std::f64::consts::LN_2;
-        near(loss_of(ForecastLoss::Bernoulli, &[0.0, 0.0], &[0.0, 1.0], 1), 2.0 * ln2);
+        near(
+            loss_of(ForecastLoss::Bernoulli, &[0.0, 0.0], &[0.0, 1.0], 1),
+            2.0 * ln2,
+        );
     }
 
     #[test]
     fn extremes_stay_numbers() {
-        for (output, target, expected) in [(800.0, 1.0, 0.0), (800.0, 0.0, 800.0), (-800.0, 1.0, 800.0)] {
-            assert_eq!(loss_of(ForecastLoss::Bernoulli, &[output], &[target], 1), expected);
+        for (output, target, expected) in
+            [(800.0, 1.0, 0.0), (800.0, 0.0, 800.0), (-800.0, 1.0, 800.0)]
+        {
+            assert_eq!(
+                loss_of(ForecastLoss::Bernoulli, &[output], &[target], 1),
+                expected
+            );
             assert!((0.0..=1.0).contains(&probability(output)));
         }
         let mut outputs = row(&[0.0, -1e9]);

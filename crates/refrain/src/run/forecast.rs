@@ -234,7 +234,10 @@ fn misfit(
     if targets.is_empty() || targets.len() > MAX_STEP || targets.iter().any(|&at| at >= known) {
         return Some("its `targets` are not among what is known");
     }
-    let scaled = input.target_standardisation.as_ref().map(Standardisation::features);
+    let scaled = input
+        .target_standardisation
+        .as_ref()
+        .map(Standardisation::features);
     if scaled != given.then_some(targets.len()) {
         return Some("its `target_standardisation` does not fit its `targets`");
     }
@@ -245,12 +248,20 @@ fn misfit(
         }
     }
     let frequencies = &input.baselines.frequencies;
-    let wanted = if loss == ForecastLoss::Bernoulli { targets.len() } else { 0 };
+    let wanted = if loss == ForecastLoss::Bernoulli {
+        targets.len()
+    } else {
+        0
+    };
     let possible = |&p: &f64| p > 0.0 && p < 1.0;
     if frequencies.len() != wanted || !frequencies.iter().all(possible) {
         return Some("its `frequencies` do not fit its `targets`");
     }
-    if input.baselines.season.is_some_and(|season| !is_size(season, MAX_STEP)) {
+    if input
+        .baselines
+        .season
+        .is_some_and(|season| !is_size(season, MAX_STEP))
+    {
         return Some("its `season` is not possible");
     }
     None
@@ -279,12 +290,23 @@ pub fn forecast(
     let encoding = &loaded.encoding;
     let mut forecasts = Vec::new();
     let examples = match (raw, encoding.mode) {
-        (RawForecast::Arrays { arrays, chosen, name }, ForecastMode::Windows { context, .. }) => {
+        (
+            RawForecast::Arrays {
+                arrays,
+                chosen,
+                name,
+            },
+            ForecastMode::Windows { context, .. },
+        ) => {
             let mut long = Vec::new();
             for &at in chosen {
                 let steps = arrays.length(at);
                 forecasts.push(if steps < context {
-                    Err(too_short(&format!("example {at} of `{name}`"), steps, context))
+                    Err(too_short(
+                        &format!("example {at} of `{name}`"),
+                        steps,
+                        context,
+                    ))
                 } else {
                     long.push(at);
                     Ok(Forecast::default())
@@ -303,11 +325,17 @@ pub fn forecast(
         (RawForecast::Table(series), ForecastMode::Windows { context, .. })
             if series.rows() < context =>
         {
-            return Err(too_short(&format!("`{}`", series.name), series.rows(), context));
+            return Err(too_short(
+                &format!("`{}`", series.name),
+                series.rows(),
+                context,
+            ));
         }
         _ => encoding.encode(raw, false)?,
     };
-    forecasts.resize_with(forecasts.len().max(examples.len()), || Ok(Forecast::default()));
+    forecasts.resize_with(forecasts.len().max(examples.len()), || {
+        Ok(Forecast::default())
+    });
     let said = answers(loaded, compute, &examples.beyond());
     for (forecast, said) in forecasts.iter_mut().filter(|f| f.is_ok()).zip(said) {
         *forecast = Ok(said);
@@ -317,7 +345,9 @@ pub fn forecast(
 
 fn too_short(what: &str, steps: usize, context: usize) -> Error {
     Error::Unusable {
-        problem: format!("{what} has {steps} steps, and the model looks back {context} (`context`)"),
+        problem: format!(
+            "{what} has {steps} steps, and the model looks back {context} (`context`)"
+        ),
         hint: "give at least so many".into(),
     }
 }
@@ -342,7 +372,9 @@ fn answers(
             }
         };
         let steps = values.chunks_exact(targets);
-        steps.map(|step| step.iter().enumerate().map(number).collect()).collect()
+        steps
+            .map(|step| step.iter().enumerate().map(number).collect())
+            .collect()
     };
     let each = (0..examples.len()).map(|at| {
         examples.fill(&[at], &mut batch);

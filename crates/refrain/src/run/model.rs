@@ -73,9 +73,7 @@ impl AnyModel {
             Task::Classify | Task::Tag => {
                 Self::Labeller(Box::new(LoadedLabeller::from_file(&path, file)?))
             }
-            Task::Forecast => {
-                Self::Forecaster(Box::new(LoadedForecaster::from_file(&path, file)?))
-            }
+            Task::Forecast => Self::Forecaster(Box::new(LoadedForecaster::from_file(&path, file)?)),
         })
     }
 

@@ -120,7 +120,13 @@ impl ForecastTask {
             ForecastPart::Test => self.data.test.as_ref(),
         }?;
         let (space, encoding) = (&mut self.space, &self.data.encoding);
-        Some(score_forecast(compute, &self.model, space, encoding, examples))
+        Some(score_forecast(
+            compute,
+            &self.model,
+            space,
+            encoding,
+            examples,
+        ))
     }
 
     /// The same with what simple means reach, and with some answers to be drawn.
@@ -130,7 +136,13 @@ impl ForecastTask {
             ForecastPart::Test => self.data.test.as_ref(),
         }?;
         let (space, encoding) = (&mut self.space, &self.data.encoding);
-        Some(report_forecast(compute, &self.model, space, encoding, examples))
+        Some(report_forecast(
+            compute,
+            &self.model,
+            space,
+            encoding,
+            examples,
+        ))
     }
 }
 
@@ -154,11 +166,7 @@ pub struct Answers {
 
 /// Reads the answers of the last pass: those of `row`.
 #[must_use]
-pub fn read_answer(
-    model: &Forecaster<f32>,
-    space: &ForecasterSpace<f32>,
-    row: usize,
-) -> Answers {
+pub fn read_answer(model: &Forecaster<f32>, space: &ForecasterSpace<f32>, row: usize) -> Answers {
     let (shape, outputs) = (model.shape(), space.outputs());
     let count = shape.horizon * shape.targets;
     let output = |column: usize| f64::from(outputs.get(row, column));
@@ -217,17 +225,23 @@ pub fn score_forecast(
     let mut losses = vec![0.0; examples.len()];
     let mut answers = 0_u64;
     let mut errors = ForecastErrors::new(encoding.targets.len());
-    each_batch(compute, model, space, examples, &mut |chosen, batch, targets, space| {
-        for (row, place) in places(model, batch).into_iter().enumerate() {
-            losses[chosen[place]] += space.losses()[row];
-            answers += 1;
-            let answer = read_answer(model, space, row);
-            for (column, value) in answer.values.into_iter().enumerate() {
-                let truth = f64::from(targets.get(row, column));
-                errors.add(column % encoding.targets.len(), value - truth);
+    each_batch(
+        compute,
+        model,
+        space,
+        examples,
+        &mut |chosen, batch, targets, space| {
+            for (row, place) in places(model, batch).into_iter().enumerate() {
+                losses[chosen[place]] += space.losses()[row];
+                answers += 1;
+                let answer = read_answer(model, space, row);
+                for (column, value) in answer.values.into_iter().enumerate() {
+                    let truth = f64::from(targets.get(row, column));
+                    errors.add(column % encoding.targets.len(), value - truth);
+                }
             }
-        }
-    });
+        },
+    );
     ForecastScore {
         loss: losses.iter().sum::<f64>() / answers.max(1) as f64,
         errors,
@@ -252,11 +266,13 @@ pub fn report_forecast(
             deviation,
         }
     };
-    let baselines = baselines.into_iter().map(|(name, errors)| ForecastBaseline {
-        loss_nats: (name == "frequency").then(|| encoding.baselines.frequency_loss(&errors)),
-        name,
-        errors,
-    });
+    let baselines = baselines
+        .into_iter()
+        .map(|(name, errors)| ForecastBaseline {
+            loss_nats: (name == "frequency").then(|| encoding.baselines.frequency_loss(&errors)),
+            name,
+            errors,
+        });
     let is_roll = encoding.loss == ForecastLoss::Bernoulli
         && !matches!(encoding.mode, ForecastMode::Windows { .. });
     ForecastReport {
@@ -310,11 +326,14 @@ fn stretches(
                     (item - first).is_multiple_of(horizon) && item + horizon <= end.min(bound)
                 })
                 .collect();
-            let last = chosen.last().map_or(first, |&at| examples.items()[at] + horizon);
+            let last = chosen
+                .last()
+                .map_or(first, |&at| examples.items()[at] + horizon);
             let from = first - context.min(DRAWN_STEPS / 4);
             for stretch in &mut all {
                 let column = encoding.targets[stretch.target];
-                let truth = (from..last).map(|row| unit(stretch.target, rows.row(row)[column].into()));
+                let truth =
+                    (from..last).map(|row| unit(stretch.target, rows.row(row)[column].into()));
                 stretch.truth = (from, truth.collect());
             }
             for at in chosen {
@@ -328,7 +347,9 @@ fn stretches(
                         let own = values.iter().skip(stretch.target).step_by(targets);
                         own.map(|&value| turn(value)).collect::<Vec<f64>>()
                     };
-                    let values = own(&answer.values, &|value| unit(stretch.target, value + anchor));
+                    let values = own(&answer.values, &|value| {
+                        unit(stretch.target, value + anchor)
+                    });
                     let scale = encoding.scale_of(stretch.target).1;
                     let deviations = own(&answer.deviations, &|value| value * scale);
                     let start = examples.items()[at];
@@ -356,9 +377,13 @@ fn stretches(
                 let target = stretch.target;
                 let truth = truths.iter().map(|row| unit(target, row[target].into()));
                 stretch.truth = (0, truth.collect());
-                let values = answers.iter().map(|answer| unit(target, answer.values[target]));
+                let values = answers
+                    .iter()
+                    .map(|answer| unit(target, answer.values[target]));
                 let scale = encoding.scale_of(target).1;
-                let deviations = answers.iter().filter_map(|answer| answer.deviations.get(target));
+                let deviations = answers
+                    .iter()
+                    .filter_map(|answer| answer.deviations.get(target));
                 let deviations = deviations.map(|value| value * scale).collect();
                 stretch.predictions.push((0, values.collect(), deviations));
             }
@@ -385,8 +410,10 @@ fn roll(
         for row in 0..wanted.rows() {
             if roll.truth.len() < DRAWN_ROLL {
                 let truth = wanted.to_rows(row, 1);
-                roll.truth.push(truth.iter().map(|&value| value > 0.5).collect());
-                roll.probabilities.push(read_answer(model, space, row).values);
+                roll.truth
+                    .push(truth.iter().map(|&value| value > 0.5).collect());
+                roll.probabilities
+                    .push(read_answer(model, space, row).values);
             }
         }
         // Sequences step by step are drawn alone, answers to whole ones side by side.
@@ -404,7 +431,8 @@ fn roll(
 
 impl Task for ForecastTask {
     fn start(&self) -> Start {
-        let steps = |part: &Option<ForecastExamples>| part.as_ref().map_or(0, ForecastExamples::steps);
+        let steps =
+            |part: &Option<ForecastExamples>| part.as_ref().map_or(0, ForecastExamples::steps);
         Start {
             task: "forecast".into(),
             parameters: self.model.parameter_count() as u64,

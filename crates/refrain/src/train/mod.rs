@@ -15,8 +15,8 @@ pub use bptt::{ChunkPlan, Shrunk};
 pub use buckets::BucketPlan;
 pub use config::{Budget, TrainConfig};
 pub use forecast::{
-    Answers, FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastScore, ForecastTask, read_answer,
-    report_forecast, score_forecast,
+    Answers, FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastScore, ForecastTask,
+    read_answer, report_forecast, score_forecast,
 };
 pub use labels::{
     LabelData, LabelPlan, LabelScore, LabelTask, balanced_weights, best_class, score_labels,

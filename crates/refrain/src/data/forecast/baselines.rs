@@ -53,13 +53,19 @@ pub struct Baselines {
 /// The season of some columns: the lag by which their changes from step to step go together best.
 ///
 /// Changes are looked at, since a level that drifts goes together with itself at every lag.
-pub(super) fn season(rows: &Rows, columns: &[usize], range: std::ops::Range<usize>) -> Option<usize> {
+pub(super) fn season(
+    rows: &Rows,
+    columns: &[usize],
+    range: std::ops::Range<usize>,
+) -> Option<usize> {
     let range = range.end.saturating_sub(SEASON_ROWS).max(range.start)..range.end;
     let longest = LONGEST_SEASON.min(range.len() / 3);
     let mut together = vec![0.0; longest + 1];
     for &column in columns.iter().take(SEASON_COLUMNS) {
         let value = |at: usize| f64::from(rows.row(at)[column]);
-        let changes: Vec<f64> = (range.start + 1..range.end).map(|at| value(at) - value(at - 1)).collect();
+        let changes: Vec<f64> = (range.start + 1..range.end)
+            .map(|at| value(at) - value(at - 1))
+            .collect();
         let mean = changes.iter().sum::<f64>() / changes.len().max(1) as f64;
         let changes: Vec<f64> = changes.iter().map(|change| change - mean).collect();
         let square: f64 = changes.iter().map(|change| change * change).sum();
@@ -83,7 +89,12 @@ pub(super) fn season(rows: &Rows, columns: &[usize], range: std::ops::Range<usiz
 }
 
 /// The ridge regression of the steps after each window on those in it, counted from the last one.
-pub(super) fn linear(rows: &Rows, examples: &ForecastExamples, context: usize, horizon: usize) -> Option<LinearBaseline> {
+pub(super) fn linear(
+    rows: &Rows,
+    examples: &ForecastExamples,
+    context: usize,
+    horizon: usize,
+) -> Option<LinearBaseline> {
     if context > LONGEST_LINEAR {
         return None;
     }
@@ -140,11 +151,15 @@ pub(super) fn linear(rows: &Rows, examples: &ForecastExamples, context: usize, h
     };
     for right in right.chunks_exact_mut(depth) {
         solve(&matrix, depth, right);
-        baseline.weight.extend(right[..context].iter().map(|&weight| weight as f32));
+        baseline
+            .weight
+            .extend(right[..context].iter().map(|&weight| weight as f32));
         baseline.bias.push(right[context] as f32);
     }
     let all = baseline.weight.iter().chain(&baseline.bias);
-    all.clone().all(|value| value.is_finite()).then_some(baseline)
+    all.clone()
+        .all(|value| value.is_finite())
+        .then_some(baseline)
 }
 
 /// The lower factor of a symmetric matrix in its place; `None` where it is not positive.
@@ -198,7 +213,9 @@ pub(super) fn frequencies(examples: &ForecastExamples, encoding: &ForecastEncodi
     };
     match (encoding.mode, &rows.given) {
         (ForecastMode::Given { .. }, Some(given)) => {
-            given.chunks_exact(targets).for_each(|row| add(row, &|target| target));
+            given
+                .chunks_exact(targets)
+                .for_each(|row| add(row, &|target| target));
         }
         (ForecastMode::Windows { horizon, .. }, _) => {
             let column = |target: usize| encoding.targets[target];
@@ -271,7 +288,11 @@ impl Baselines {
         .sum()
     }
 
-    fn frequency_errors(&self, encoding: &ForecastEncoding, examples: &ForecastExamples) -> ForecastErrors {
+    fn frequency_errors(
+        &self,
+        encoding: &ForecastEncoding,
+        examples: &ForecastExamples,
+    ) -> ForecastErrors {
         let mut errors = ForecastErrors::new(encoding.targets.len());
         let (mut batch, mut targets) = (crate::models::SequenceBatch::default(), Panels::default());
         let wanted = encoding.targets.len();
@@ -319,7 +340,11 @@ fn step_errors(examples: &ForecastExamples) -> ForecastErrors {
         let (start, end) = rows.bounds(item);
         for at in start..end {
             for (target, &column) in targets.iter().enumerate() {
-                let said = if at == start { 0.0 } else { rows.row(at - 1)[column] };
+                let said = if at == start {
+                    0.0
+                } else {
+                    rows.row(at - 1)[column]
+                };
                 errors.add(target, f64::from(said) - f64::from(rows.row(at)[column]));
             }
         }

@@ -29,7 +29,11 @@ impl Rows {
     /// The rows of a sequence: first, and one past the last.
     #[must_use]
     pub fn bounds(&self, sequence: usize) -> (usize, usize) {
-        let start = if sequence == 0 { 0 } else { self.ends[sequence - 1] };
+        let start = if sequence == 0 {
+            0
+        } else {
+            self.ends[sequence - 1]
+        };
         (start, self.ends[sequence])
     }
 
@@ -233,7 +237,8 @@ impl ForecastExamples {
             ForecastMode::Given { per_step } => {
                 let given = self.rows.given.as_ref();
                 let given = given.unwrap_or_else(|| panic!("no numbers are given"));
-                let at_step = |(place, t): (usize, usize)| self.rows.bounds(self.items[chosen[place]]).0 + t;
+                let at_step =
+                    |(place, t): (usize, usize)| self.rows.bounds(self.items[chosen[place]]).0 + t;
                 let places: Vec<usize> = if per_step {
                     rows_of(steps).map(at_step).collect()
                 } else {

@@ -74,7 +74,10 @@ pub(super) fn check_binary(value: f64, place: impl Fn() -> String) -> Result<()>
         return Ok(());
     }
     Err(unusable(
-        format!("{} is {value}, expected 0 or 1 (`loss` is `bernoulli`)", place()),
+        format!(
+            "{} is {value}, expected 0 or 1 (`loss` is `bernoulli`)",
+            place()
+        ),
         "give another `--loss`, or numbers that are 0 or 1",
     ))
 }
@@ -293,7 +296,10 @@ fn mode_of(arrays: &Arrays, name: &str, options: &ForecastOptions) -> Result<For
     let (context, horizon) = (options.context, options.horizon);
     if let Some(given) = given_of(arrays) {
         let why = "the numbers to be predicted stand in `targets`";
-        for (name, size) in [("context", context), ("horizon", horizon.filter(|&size| size != 1))] {
+        for (name, size) in [
+            ("context", context),
+            ("horizon", horizon.filter(|&size| size != 1)),
+        ] {
             if let Some(size) = size {
                 return Err(refused(name, size.to_string(), why));
             }
@@ -351,7 +357,11 @@ fn fit_arrays(
         if binary {
             notes.push("all numbers to be predicted are 0 or 1: `loss` is `bernoulli`".into());
         }
-        if binary { ForecastLoss::Bernoulli } else { ForecastLoss::Mse }
+        if binary {
+            ForecastLoss::Bernoulli
+        } else {
+            ForecastLoss::Mse
+        }
     });
     let targets = match given_of(arrays) {
         Some(given) => (0..given.numbers).collect(),
@@ -384,7 +394,11 @@ fn fit_arrays(
         seq_len,
         targets,
         loss,
-        anchor: if windows { anchor(options, loss)? } else { Anchor::None },
+        anchor: if windows {
+            anchor(options, loss)?
+        } else {
+            Anchor::None
+        },
         shortcut: windows && options.shortcut.unwrap_or(true),
         scale: Arc::new(scale),
         target_scale,
@@ -443,13 +457,18 @@ fn features_named(list: Option<&str>, features: usize) -> Result<Vec<usize>> {
     let mut chosen = Vec::new();
     for word in list.split(',').map(str::trim) {
         let number = word.parse().ok();
-        let number = number.filter(|number| (1..=features).contains(number) && !chosen.contains(&(number - 1)));
-        chosen.push(number.map(|number| number - 1).ok_or_else(|| Error::Setting {
-            name: "target-column".into(),
-            found: super::super::rows::shown(word),
-            expected: format!("numbers from 1 to {features}, each once"),
-            hint: "the features of arrays have no names".into(),
-        })?);
+        let number = number
+            .filter(|number| (1..=features).contains(number) && !chosen.contains(&(number - 1)));
+        chosen.push(
+            number
+                .map(|number| number - 1)
+                .ok_or_else(|| Error::Setting {
+                    name: "target-column".into(),
+                    found: super::super::rows::shown(word),
+                    expected: format!("numbers from 1 to {features}, each once"),
+                    hint: "the features of arrays have no names".into(),
+                })?,
+        );
     }
     Ok(chosen)
 }

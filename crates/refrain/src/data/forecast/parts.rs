@@ -256,7 +256,10 @@ fn of_series(series: Series, sources: ForecastSources<'_>) -> Result<ForecastPar
     let train_rows = rows.saturating_sub(validation + test);
     if train_rows == 0 {
         return Err(Error::Unusable {
-            problem: format!("`{}` has {rows} steps, and none is left to learn from", series.name),
+            problem: format!(
+                "`{}` has {rows} steps, and none is left to learn from",
+                series.name
+            ),
             hint: "give more data, or a smaller `--validation` or `--test`".into(),
         });
     }

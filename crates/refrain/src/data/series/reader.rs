@@ -68,7 +68,9 @@ impl<'a> Records<'a> {
                 continue;
             }
             if let Some(blank) = self.blank.take() {
-                let problem = Problem::at(blank, 1).found("an empty line").expected("a row");
+                let problem = Problem::at(blank, 1)
+                    .found("an empty line")
+                    .expected("a row");
                 self.ahead.push_back(Err(problem));
             }
             match self.splitter.push(self.lines.text(), number) {
@@ -93,7 +95,11 @@ impl<'a> Records<'a> {
         while self.ahead.len() < SAMPLE_ROWS && !self.ended {
             self.read()?;
         }
-        Ok(self.ahead.iter().filter_map(|row| row.as_ref().ok()).collect())
+        Ok(self
+            .ahead
+            .iter()
+            .filter_map(|row| row.as_ref().ok())
+            .collect())
     }
 }
 
@@ -155,7 +161,10 @@ fn header(records: &mut Records<'_>, name: &str) -> Result<Record> {
     let text = header.text(0);
     if let ([_], Some(other)) = (&header.fields[..], text.find([';', '\t', '|'])) {
         let problem = Problem::at(header.line, 1)
-            .found(format!("one column, with {} in its name", shown(&text[other..=other])))
+            .found(format!(
+                "one column, with {} in its name",
+                shown(&text[other..=other])
+            ))
             .expected("columns between commas")
             .only_hint("columns stand between commas in `.csv` and between tabs in `.tsv`");
         return Err(problem.into_error(name));
@@ -186,12 +195,18 @@ fn names(header: &Record, name: &str) -> Result<Vec<String>> {
 /// What each column is, by its name and the first rows.
 fn kinds(names: &[String], records: &mut Records<'_>, name: &str) -> Result<Vec<Kind>> {
     let sample = records.sample()?;
-    let full: Vec<&&Record> = sample.iter().filter(|row| row.fields.len() == names.len()).collect();
+    let full: Vec<&&Record> = sample
+        .iter()
+        .filter(|row| row.fields.len() == names.len())
+        .collect();
     let mut time: Option<&String> = None;
     let mut kinds = Vec::new();
     for (column, title) in names.iter().enumerate() {
         let texts: Vec<&str> = full.iter().map(|row| row.text(column).trim()).collect();
-        let numbers = texts.iter().filter(|text| text.parse::<f64>().is_ok()).count();
+        let numbers = texts
+            .iter()
+            .filter(|text| text.parse::<f64>().is_ok())
+            .count();
         let are_numbers = 2 * numbers >= texts.len();
         let writing = match (are_numbers, is_named(title)) {
             (true, true) => Some(Writing::Number),
@@ -212,7 +227,11 @@ fn kinds(names: &[String], records: &mut Records<'_>, name: &str) -> Result<Vec<
         };
         if let Some(first) = time {
             return Err(unusable(
-                format!("`{name}` has two columns of time, {} and {}", shown(first), shown(title)),
+                format!(
+                    "`{name}` has two columns of time, {} and {}",
+                    shown(first),
+                    shown(title)
+                ),
                 "keep one of them",
             ));
         }
@@ -336,7 +355,9 @@ impl<'a> Reading<'a> {
             ));
         }
         if notes.bom {
-            series.notes.push("a byte order mark at the start was left out".into());
+            series
+                .notes
+                .push("a byte order mark at the start was left out".into());
         }
         if notes.crlf > 0 {
             let said = format!("{} line ends of the form CRLF were read as LF", notes.crlf);
@@ -377,7 +398,9 @@ fn number(field: &Field, title: &str) -> Result<f64, Problem> {
             .found(format!("{} {of}", shown(text)))
             .expected("a finite number below 3.4e38")
             .hint("fill the gap, for example with the value before it")),
-        Err(_) => Err(problem().found(format!("{} {of}", shown(text))).expected("a number")),
+        Err(_) => Err(problem()
+            .found(format!("{} {of}", shown(text)))
+            .expected("a number")),
     }
 }
 

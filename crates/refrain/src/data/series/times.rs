@@ -6,7 +6,13 @@ use jiff::tz::TimeZone;
 
 /// Names of columns that are the time even where they are numbers.
 const NAMES: [&str; 7] = [
-    "date", "time", "datetime", "date_time", "timestamp", "ds", "unix",
+    "date",
+    "time",
+    "datetime",
+    "date_time",
+    "timestamp",
+    "ds",
+    "unix",
 ];
 
 /// Dates that are not as ISO 8601 has them; where the first rows fit several, the first one holds in which they rise.
@@ -36,9 +42,11 @@ pub(super) enum Writing {
 
 impl Writing {
     fn all() -> impl Iterator<Item = Self> {
-        let patterns = DATES
-            .iter()
-            .flat_map(|date| HOURS.iter().map(move |hours| Self::Pattern(format!("{date}{hours}"))));
+        let patterns = DATES.iter().flat_map(|date| {
+            HOURS
+                .iter()
+                .map(move |hours| Self::Pattern(format!("{date}{hours}")))
+        });
         [Self::Iso, Self::IsoWithOffset, Self::Month]
             .into_iter()
             .chain(patterns)
@@ -65,7 +73,9 @@ impl Writing {
             let moments: Vec<f64> = texts.iter().filter_map(|text| writing.read(text)).collect();
             (2 * moments.len() > texts.len()).then(|| moments.is_sorted())
         };
-        let fit: Vec<_> = Self::all().filter_map(|w| Some((fitting(&w)?, w))).collect();
+        let fit: Vec<_> = Self::all()
+            .filter_map(|w| Some((fitting(&w)?, w)))
+            .collect();
         let rising = fit.iter().position(|(rises, _)| *rises).unwrap_or(0);
         fit.into_iter().nth(rising).map(|(_, writing)| writing)
     }
@@ -111,7 +121,10 @@ mod tests {
     #[test]
     fn day_and_month_are_told_apart_by_what_rises() {
         let days = ["30/01/2020", "31/01/2020", "01/02/2020"];
-        assert_eq!(Writing::of(&days), Some(Writing::Pattern("%d/%m/%Y".into())));
+        assert_eq!(
+            Writing::of(&days),
+            Some(Writing::Pattern("%d/%m/%Y".into()))
+        );
         let few = ["01/02/2020", "02/02/2020"];
         // Both would be possible: the second of January and of February, or two days.
         assert_eq!(Writing::of(&few), Some(Writing::Pattern("%m/%d/%Y".into())));

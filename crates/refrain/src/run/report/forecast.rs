@@ -74,10 +74,17 @@ fn say(forecast: &ForecastReport, part: &str) -> Vec<String> {
     if forecast.roll.is_some() || forecast.loss_name == "gaussian" {
         said[0] += &format!(" The loss is {} nats a step.", figure(forecast.loss));
     }
-    let scaled = forecast.baselines.iter().map(|own| (own, own.errors.means()));
+    let scaled = forecast
+        .baselines
+        .iter()
+        .map(|own| (own, own.errors.means()));
     let best = scaled.min_by(|a, b| a.1.mse.total_cmp(&b.1.mse));
     if let Some((own, means)) = best {
-        let verdict = if mse < means.mse { "better" } else { "no better" };
+        let verdict = if mse < means.mse {
+            "better"
+        } else {
+            "no better"
+        };
         said.push(format!(
             "That is {verdict} than the best simple means, {}, with {}.",
             explained(own.name, forecast),
@@ -100,7 +107,11 @@ fn explained(name: &str, forecast: &ForecastReport) -> String {
 }
 
 fn means(forecast: &ForecastReport) -> Vec<Value> {
-    let model = ("the model".to_owned(), forecast.scaled(), Some(forecast.loss));
+    let model = (
+        "the model".to_owned(),
+        forecast.scaled(),
+        Some(forecast.loss),
+    );
     let others = forecast.baselines.iter().map(|own| {
         let name = explained(own.name, forecast);
         (name, own.errors.means(), own.loss_nats)
@@ -139,12 +150,17 @@ fn chart(forecast: &ForecastReport, stretch: &ForecastStretch) -> Result<(String
     let (start, truth) = &stretch.truth;
     let points = |start: usize, values: &mut dyn Iterator<Item = f64>| {
         let numbered = (start..).zip(values);
-        numbered.map(|(at, value)| (at as f64, value)).collect::<Vec<_>>()
+        numbered
+            .map(|(at, value)| (at as f64, value))
+            .collect::<Vec<_>>()
     };
     // Answers that do not follow each other are not joined.
     let mut predicted: Vec<(f64, f64)> = Vec::new();
     let mut bounds = [Vec::new(), Vec::new()];
-    let single = stretch.predictions.iter().all(|(_, values, _)| values.len() == 1);
+    let single = stretch
+        .predictions
+        .iter()
+        .all(|(_, values, _)| values.len() == 1);
     for (start, values, deviations) in &stretch.predictions {
         if !single {
             let gap = (*start as f64 - 0.5, f64::NAN);
@@ -153,7 +169,10 @@ fn chart(forecast: &ForecastReport, stretch: &ForecastStretch) -> Result<(String
         }
         predicted.extend(points(*start, &mut values.iter().copied()));
         for (bound, side) in bounds.iter_mut().zip([-BAND, BAND]) {
-            let edge = values.iter().zip(deviations).map(|(value, width)| value + side * width);
+            let edge = values
+                .iter()
+                .zip(deviations)
+                .map(|(value, width)| value + side * width);
             bound.extend(points(*start, &mut { edge }));
         }
     }
@@ -163,7 +182,10 @@ fn chart(forecast: &ForecastReport, stretch: &ForecastStretch) -> Result<(String
         mark: Mark::Thin,
         points: points(*start, &mut truth.iter().copied()),
     }];
-    let has_band = stretch.predictions.iter().any(|(_, _, deviations)| !deviations.is_empty());
+    let has_band = stretch
+        .predictions
+        .iter()
+        .any(|(_, _, deviations)| !deviations.is_empty());
     if has_band {
         for (bound, label) in bounds.into_iter().zip(["", "two deviations"]) {
             series.push(Series {
@@ -180,7 +202,10 @@ fn chart(forecast: &ForecastReport, stretch: &ForecastStretch) -> Result<(String
         mark: Mark::Line,
         points: predicted,
     });
-    let horizon = stretch.predictions.first().map_or(0, |(_, values, _)| values.len());
+    let horizon = stretch
+        .predictions
+        .first()
+        .map_or(0, |(_, values, _)| values.len());
     let said = format!(
         "{name}: each stretch of {} is predicted at once from the steps before it.",
         count(horizon as u64, "step", "steps")
@@ -209,7 +234,9 @@ fn chart(forecast: &ForecastReport, stretch: &ForecastStretch) -> Result<(String
 fn map(roll: &ForecastRoll) -> Result<(String, String)> {
     let mut cells = Vec::new();
     for (row, &target) in roll.targets.iter().enumerate() {
-        for (column, (probabilities, truth)) in roll.probabilities.iter().zip(&roll.truth).enumerate() {
+        for (column, (probabilities, truth)) in
+            roll.probabilities.iter().zip(&roll.truth).enumerate()
+        {
             let strength = probabilities[target];
             // What is neither there nor likely is left out of the file.
             if strength >= 0.005 || truth[target] {
@@ -235,7 +262,11 @@ fn map(roll: &ForecastRoll) -> Result<(String, String)> {
         description: said.clone(),
         row_label: "number".into(),
         column_label: "step".into(),
-        rows: roll.targets.iter().map(|target| sparse(target + 1)).collect(),
+        rows: roll
+            .targets
+            .iter()
+            .map(|target| sparse(target + 1))
+            .collect(),
         columns: (1..=roll.truth.len()).map(sparse).collect(),
         cells,
         key: [0.01, 0.1, 0.5, 1.0]

@@ -40,12 +40,7 @@ pub const SCOPES: &[Scope] = &[
         ..EVERYWHERE
     },
     Scope {
-        keys: &[
-            "text_column",
-            "label_column",
-            "max_length",
-            "class_weights",
-        ],
+        keys: &["text_column", "label_column", "max_length", "class_weights"],
         tasks: &[Classify, Tag],
         ..EVERYWHERE
     },

@@ -46,7 +46,11 @@ impl RunTask for LabelTask {
 }
 
 /// All of standard input, where the data is there.
-pub(super) fn read_stdin(config: &Resolved, given: &mut Given<'_>, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+pub(super) fn read_stdin(
+    config: &Resolved,
+    given: &mut Given<'_>,
+    max_bytes: u64,
+) -> Result<Option<Vec<u8>>> {
     let wanted = config.data.iter().any(|path| path.as_os_str() == "-");
     let Some(stdin) = given.stdin.take().filter(|_| wanted) else {
         return Ok(None);
