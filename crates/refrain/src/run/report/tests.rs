@@ -234,6 +234,7 @@ fn hostile_texts_are_escaped_and_seen() {
             notes: vec![hostile.into()],
             classes: Some(&labelled([hostile, "b"])),
             scored_part: hostile,
+            forecast: None,
         })
         .unwrap();
         check_form(&page);
