@@ -126,13 +126,24 @@ pub(super) fn prepare(
             let model = match weights {
                 Weights::Drawn => {
                     let mut rng = keyed_rng(config.seed, Purpose::Weights, 0);
-                    Forecaster::new(&config.model, &shape, &mut rng)
+                    let mut model = Forecaster::new(&config.model, &shape, &mut rng);
+                    begin_with_frequencies(&mut model, &data.encoding.baselines.frequencies);
+                    model
                 }
                 Weights::Zero => Forecaster::zeros(&config.model, &shape),
             };
             Box::new(ForecastTask::new(model, data, config.batch, config.seed))
         }),
     })
+}
+
+/// Lets a model that says how likely each number is to be there begin with how often it is: to learn that first would fill
+/// the optimiser's moments with gradients that never come again.
+fn begin_with_frequencies(model: &mut Forecaster<f32>, frequencies: &[f64]) {
+    let biases = model.linear.bias.value.iter_mut();
+    for (bias, &p) in biases.zip(frequencies.iter().cycle()) {
+        *bias = libm::log(p / (1.0 - p)) as f32;
+    }
 }
 
 /// What a run takes: the process, the data, the model with the largest batch that there may be.
