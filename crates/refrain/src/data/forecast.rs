@@ -174,7 +174,8 @@ impl ForecastEncoding {
             RawForecast::Table(series) => self.windows(&rows, 0..series.rows(), labelled),
             RawForecast::Arrays { .. } => self.items(&rows, &mut (0..rows.sequences()), labelled),
         };
-        self.examples(rows, items, raw.name(), "data")
+        let steps = rows.longest();
+        self.examples(rows, items, raw.name(), "data", steps)
     }
 
     fn other_kind(&self, raw: &RawForecast) -> Error {
@@ -363,21 +364,18 @@ impl ForecastEncoding {
         }
     }
 
-    /// Joins rows with what is to be answered; there must be something.
+    /// Joins rows with what is to be answered; there must be something in its `steps` steps.
     pub(super) fn examples(
         &self,
         rows: Arc<Rows>,
         items: Vec<usize>,
         name: &str,
         part: &str,
+        steps: usize,
     ) -> Result<ForecastExamples> {
         if items.is_empty()
             && let ForecastMode::Windows { context, horizon } = self.mode
         {
-            let longest = (0..rows.sequences())
-                .map(|at| rows.bounds(at))
-                .map(|(a, b)| b - a)
-                .max();
             let of = if part == "data" {
                 format!("`{name}`")
             } else {
@@ -386,7 +384,7 @@ impl ForecastEncoding {
             return Err(Error::Unusable {
                 problem: format!(
                     "{of} has no room for a window of {context} steps (`context`) and {horizon} more (`horizon`): it has {} steps",
-                    longest.unwrap_or(0)
+                    steps
                 ),
                 hint: "give more rows, or a smaller `--context` or `--horizon`".into(),
             });

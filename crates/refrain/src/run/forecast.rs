@@ -24,9 +24,10 @@ use crate::train::{Answers, read_answer};
 const MAX_STEP: usize = 1 << 24;
 const MAX_STEPS: usize = 1 << 16;
 
-/// The arrays of the linear model that a forecaster is compared with.
-const LINEAR_WEIGHT: &str = "baseline.weight";
-const LINEAR_BIAS: &str = "baseline.bias";
+/// The arrays of the linear model that a forecaster is compared with; they are no part of it.
+pub const LINEAR_WEIGHT: &str = "baseline.weight";
+/// The same.
+pub const LINEAR_BIAS: &str = "baseline.bias";
 
 /// What a model file says of its input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

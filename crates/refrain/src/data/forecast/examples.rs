@@ -37,6 +37,15 @@ impl Rows {
         (start, self.ends[sequence])
     }
 
+    /// Rows of the longest sequence.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        let lengths = (0..self.sequences())
+            .map(|at| self.bounds(at))
+            .map(|(from, to)| to - from);
+        lengths.max().unwrap_or(0)
+    }
+
     /// A row.
     #[must_use]
     pub fn row(&self, at: usize) -> &[f32] {

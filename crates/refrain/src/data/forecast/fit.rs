@@ -200,8 +200,9 @@ fn fit_series(
     };
     let rows = Arc::new(encoding.rows(&parts.train, true)?);
     let part = |range: Range<usize>, what: &str| {
+        let steps = range.len();
         let items = encoding.windows(&rows, range, true);
-        encoding.examples(Arc::clone(&rows), items, &series.name, what)
+        encoding.examples(Arc::clone(&rows), items, &series.name, what, steps)
     };
     let train = part(0..parts.train_rows, "training")?;
     let held = |held: &Option<HeldForecast>, what: &str| match held {
@@ -406,7 +407,7 @@ fn fit_arrays(
     };
     let rows = Arc::new(encoding.rows(&parts.train, true)?);
     let items = encoding.items(&rows, &mut (0..rows.sequences()), true);
-    let train = encoding.examples(Arc::clone(&rows), items, name, "training")?;
+    let train = encoding.examples(Arc::clone(&rows), items, name, "training", rows.longest())?;
     let held = |held: &Option<HeldForecast>| match held {
         Some(HeldForecast::Own(raw)) => encoding.encode(raw, true).map(Some),
         Some(HeldForecast::Rows(_)) | None => Ok(None),
