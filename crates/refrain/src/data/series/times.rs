@@ -47,7 +47,8 @@ impl Writing {
                 .iter()
                 .map(move |hours| Self::Pattern(format!("{date}{hours}")))
         });
-        [Self::Iso, Self::IsoWithOffset, Self::Month]
+        // What has an offset would be read without it too.
+        [Self::IsoWithOffset, Self::Iso, Self::Month]
             .into_iter()
             .chain(patterns)
     }
