@@ -5,13 +5,13 @@ use refrain::data::NpzWriter;
 use crate::support::{fail, refrain, succeed};
 use crate::{PLAIN, Place, ROLLS, SERIES, rows, series};
 
-/// Refused: exit code 1, a message with all `parts`, a hint, no run folder.
+/// Refused: a message with all `parts`, a hint, no run folder.
 #[track_caller]
-fn refused(place: &Place, data: &str, flags: &[&str], parts: &[&str]) {
+fn refused_with(exit: i32, place: &Place, data: &str, flags: &[&str], parts: &[&str]) {
     let run = place.name("never");
     let mut command = refrain(&["train", "forecast", data, "-o", &run, "--steps=2", "--json"]);
     let (code, message, hint) = fail(command.args(flags));
-    assert_eq!(code, 1, "{data}: {message}");
+    assert_eq!(code, exit, "{data}: {message}");
     for part in parts {
         assert!(
             message.contains(part),
@@ -20,6 +20,18 @@ fn refused(place: &Place, data: &str, flags: &[&str], parts: &[&str]) {
     }
     assert!(!hint.is_empty(), "{data}: {message}");
     assert!(!place.path("never").exists(), "{data} left a folder");
+}
+
+/// Data that cannot be used.
+#[track_caller]
+fn refused(place: &Place, data: &str, flags: &[&str], parts: &[&str]) {
+    refused_with(1, place, data, flags, parts);
+}
+
+/// A setting that cannot be.
+#[track_caller]
+fn misused(place: &Place, data: &str, flags: &[&str], parts: &[&str]) {
+    refused_with(2, place, data, flags, parts);
 }
 
 #[test]
@@ -117,13 +129,13 @@ fn windows_that_have_no_room_say_how_many_steps_there_are() {
         &["--horizon=60"],
         &["the validation part", "has 40 steps", "60 more"],
     );
-    refused(
+    misused(
         &place,
         &data,
         &["--target-column=cold"],
         &["`target-column` is `cold`"],
     );
-    refused(
+    misused(
         &place,
         &data,
         &["--target-column=1"],
@@ -164,39 +176,39 @@ fn settings_that_do_not_go_together_are_named() {
         &["--loss=bernoulli"],
         &["row 1 of warm", "expected 0 or 1"],
     );
-    refused(
+    misused(
         &place,
         &rolls,
         &["--horizon=2"],
         &["`horizon` is 2, expected 1"],
     );
-    refused(
+    misused(
         &place,
         &rolls,
         &["--bidirectional"],
         &["`bidirectional` is true"],
     );
-    refused(&place, &rolls, &["--shortcut"], &["`shortcut` is true"]);
-    refused(&place, &rolls, &["--anchor=last"], &["`anchor` is `last`"]);
-    refused(
+    misused(&place, &rolls, &["--shortcut"], &["`shortcut` is true"]);
+    misused(&place, &rolls, &["--anchor=last"], &["`anchor` is `last`"]);
+    misused(
         &place,
         &rolls,
         &["--target-column=89"],
         &["`target-column` is `89`", "1 to 4"],
     );
-    refused(
+    misused(
         &place,
         &rolls,
         &["--context=3", "--loss=bernoulli", "--anchor=last"],
         &["`anchor` is `last`"],
     );
-    refused(
+    misused(
         &place,
         &series,
         &["--tokens=char"],
         &["`tokens` is `char`", "`task forecast` has no such setting"],
     );
-    refused(
+    misused(
         &place,
         &series,
         &["--format=jsonl"],
@@ -206,7 +218,7 @@ fn settings_that_do_not_go_together_are_named() {
         &place,
         &rolls,
         &["--validation", &series],
-        &["series.csv", "the model reads arrays"],
+        &["series.csv", "is no `.npz` file"],
     );
     let mut npz = NpzWriter::new();
     npz.add_u8("inputs", &[4, 5, 5, 1], &[0; 100]).unwrap();
@@ -221,7 +233,7 @@ fn settings_that_do_not_go_together_are_named() {
     let args = ["train", "lm", &series, "-o", &run, "--horizon=3", "--json"];
     let (code, message, _) = fail(&mut refrain(&args));
     assert!(
-        code == 1 && message.contains("`task lm` has no such setting"),
+        code == 2 && message.contains("`task lm` has no such setting"),
         "{message}"
     );
 }

@@ -150,7 +150,11 @@ impl Place {
 
     /// The folder of a run that has learnt something.
     pub(crate) fn trained(&self, kind: Kind, more: &[&str]) -> String {
-        succeed(&mut self.train(kind, "trained", &[&["--steps=160"], more].concat()));
+        let steps: &[&str] = match more.iter().any(|flag| flag.starts_with("--steps=")) {
+            true => &[],
+            false => &["--steps=160"],
+        };
+        succeed(&mut self.train(kind, "trained", &[steps, more].concat()));
         self.name("trained")
     }
 }

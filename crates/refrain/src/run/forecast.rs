@@ -324,8 +324,10 @@ pub fn forecast(
             encoding.encode(&arrays, false)?
         }
         (RawForecast::Table(series), ForecastMode::Windows { context, .. })
-            if series.rows() < context =>
+            if series.rows() < context && !encoding.columns.is_empty() =>
         {
+            // Whether it is the right series comes first.
+            series.clone().with_columns(&encoding.columns)?;
             return Err(too_short(
                 &format!("`{}`", series.name),
                 series.rows(),
