@@ -41,8 +41,9 @@ fn a_score_is_what_the_answers_say() {
                 .into_iter()
                 .enumerate()
             {
-                squares[column] += (number(&values[column]) - truth).powi(2);
-                last[column] += (before - truth).powi(2);
+                let square = |x: f64| x * x;
+                squares[column] += square(number(&values[column]) - truth);
+                last[column] += square(before - truth);
             }
             count += 1.0;
         }

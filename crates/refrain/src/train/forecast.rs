@@ -187,13 +187,16 @@ pub fn read_answer(model: &Forecaster<f32>, space: &ForecasterSpace<f32>, row: u
     }
 }
 
-/// Calls `see` with each batch after a pass over it: the examples in it, and their targets.
+/// What looks at a batch after a pass over it: the examples in it, their targets, and what the pass left.
+type See<'a> = dyn FnMut(&[usize], &SequenceBatch<f32>, &Panels<f32>, &ForecasterSpace<f32>) + 'a;
+
+/// Calls `see` with each batch after a pass over it.
 fn each_batch(
     compute: &Compute,
     model: &Forecaster<f32>,
     space: &mut ForecasterSpace<f32>,
     examples: &ForecastExamples,
-    see: &mut dyn FnMut(&[usize], &SequenceBatch<f32>, &Panels<f32>, &ForecasterSpace<f32>),
+    see: &mut See<'_>,
 ) {
     let (mut batch, mut targets) = (SequenceBatch::default(), Panels::default());
     model.pack(space, false);
