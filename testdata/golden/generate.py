@@ -332,6 +332,58 @@ def optimizers():
     return stored(inputs, results)
 
 
+def forecast_losses():
+    """Each loss of a forecast and its gradient: four answers of three steps of two numbers."""
+    answers, steps, numbers = 4, 3, 2
+    shape = (answers, steps * numbers)
+    inputs, results = {}, {}
+    for name in ("mse", "mae", "gaussian", "bernoulli"):
+        targets = draw(*shape)
+        if name == "bernoulli":
+            targets = (targets > 0).double()
+        width = 2 if name == "gaussian" else 1
+        outputs = draw(answers, width * steps * numbers).requires_grad_()
+        if name == "mse":
+            loss = nn.functional.mse_loss(outputs, targets)
+        elif name == "mae":
+            loss = nn.functional.l1_loss(outputs, targets)
+        elif name == "gaussian":
+            mean, log_variance = outputs.chunk(2, dim=1)
+            nll = nn.functional.gaussian_nll_loss(mean, targets, log_variance.exp(), full=True, reduction="sum")
+            loss = nll / (answers * steps)
+        else:
+            nll = nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="sum")
+            loss = nll / (answers * steps)
+        loss.backward()
+        inputs |= {f"{name}.outputs": outputs, f"{name}.targets": targets}
+        results |= {f"{name}.loss": loss, f"{name}.d_outputs": outputs.grad}
+    return stored(inputs, results)
+
+
+def forecaster():
+    """An LSTM whose last state gives three steps of two of its four numbers, and a linear layer of their own past beside it."""
+    horizon, columns = 3, [1, 3]
+    rnn = nn.LSTM(INPUT_SIZE, HIDDEN_SIZE)
+    linear = nn.Linear(HIDDEN_SIZE, horizon * len(columns))
+    shortcut = nn.Linear(SEQ_LEN, horizon)
+    parameters = {
+        f"{owner}.{name}": value
+        for owner, module in {"rnn": rnn, "linear": linear, "shortcut": shortcut}.items()
+        for name, value in module.named_parameters()
+    }
+    for module in (rnn, linear, shortcut):
+        fill(module, scale=0.25)
+    x = draw(SEQ_LEN, BATCH, INPUT_SIZE)
+    targets = draw(BATCH, horizon * len(columns))
+    answers = linear(rnn(x)[0][-1]).view(BATCH, horizon, len(columns))
+    answers = answers + shortcut(x[:, :, columns].permute(1, 2, 0)).transpose(1, 2)
+    answers = answers.reshape(BATCH, -1)
+    loss = nn.functional.mse_loss(answers, targets)
+    loss.backward()
+    results = {"answers": answers, "loss": loss, **{f"d_{name}": value.grad for name, value in parameters.items()}}
+    return stored({"x": x, "targets": targets, **parameters}, results)
+
+
 def goldens():
     """Every file by name, as a function that makes it."""
     for kind in MODULES:
@@ -350,6 +402,8 @@ def goldens():
     for kind in ("rnn_tanh", "gru", "lstm"):
         yield f"layer_norm_{kind}", lambda k=kind: layer_norm(k)
     yield "batch_norm", batch_norm
+    yield "forecast_losses", forecast_losses
+    yield "forecaster", forecaster
 
 
 def main():

@@ -52,7 +52,10 @@ const SETS: [Set; 11] = [
     Set {
         name: "ett",
         what: "oil temperature and load of two transformers by the hour",
-        need: Need::Nothing("tables with a header, a row an hour"),
+        need: Need::Conversion(
+            "ETTh1.csv and ETTh2.csv, their first 20 months",
+            convert::ett,
+        ),
     },
     Set {
         name: "grid_video",
@@ -185,6 +188,13 @@ pub(crate) fn grid_video(to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes the series of `ett` into a folder, as the chore does.
+pub(crate) fn ett(to: &Path) -> Result<()> {
+    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), "ett")?;
+    convert::ett(&source, to)?;
+    Ok(())
+}
+
 /// Where a data set lies.
 fn source_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf> {
     let folder = named.unwrap_or_else(|| root().join("../shared/data"));
@@ -201,6 +211,7 @@ fn source_folder(named: Option<PathBuf>, name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use refrain::data::captions::{CaptionOptions, read_captions};
+    use refrain::data::series::{SeriesOptions, read_series};
     use refrain::data::{ArrayLabels, Arrays};
     use refrain_testing::shared_data;
 
@@ -303,6 +314,19 @@ mod tests {
             });
             assert_eq!(counts, [3423, 187, 176]);
         }
+    }
+
+    #[test]
+    fn ett_becomes_twenty_months() {
+        let Some(source) = shared_data("ett") else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(convert::ett(&source, dir.path()).unwrap().len(), 2);
+        let path = dir.path().join("ETTh1.csv");
+        let series = read_series(&path, &SeriesOptions::default(), None).unwrap();
+        assert_eq!((series.rows(), series.columns.len()), (14_400, 7));
+        assert_eq!(series.time.as_deref(), Some("date"));
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl BeamArgs {
     }
 }
 
-/// Answer inputs one by one, in order: a label, labels for its steps, or what is written of it.
+/// Answer inputs one by one, in order: a label, labels for its steps, what is written of it, or the next numbers.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -225,6 +225,7 @@ Examples:
   refrain predict runs/tagger <<< 'the dog barks'
   ls *.png | refrain predict runs/digits
   refrain predict runs/clips new.npz
+  refrain predict runs/load load.csv --json
   echo 'Ein Hund rennt.' | refrain predict runs/de-en --beam 10
 
 An input is a line: a text, or tokens between spaces, or the path of a picture, as the model reads;
@@ -232,7 +233,8 @@ or FILE is one as `train` takes, without labels. A line of output is a label and
 labels of a sequence, or what is written. An answer is written as soon as no further input is there.
 With --json a line is an object: `label` and `probabilities`, or `tokens` and `labels`, or `text` and
 `score` (the logarithm of its probability over length^length-penalty); `error` where there is no answer,
-and then the exit code is 1.")]
+and then the exit code is 1. Of a series the steps after its last row are predicted: a row of numbers
+each, or with --json `values`, and `deviation` where the model knows it.")]
 pub(crate) struct PredictArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -254,7 +256,8 @@ pub(crate) struct PredictArgs {
     pub(crate) beam: BeamArgs,
 }
 
-/// Score a model on data: nats and bits per token, accuracy and macro F1, or BLEU and chrF.
+/// Score a model on data: nats and bits per token, accuracy and macro F1, BLEU and chrF, or the errors of
+/// numbers beside those of simple means.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -265,6 +268,7 @@ Examples:
   refrain evaluate runs/tagger test.conllu --plot confusion.svg
   refrain evaluate runs/de-en test.de test.en
   refrain evaluate runs/captions test.tsv --images pictures/
+  refrain evaluate runs/load load.csv --plot forecast.svg
 
 Of a language model every token but the first is scored by those before it, with the state carried
 from the first to the last, in constant memory. --streams reads the whole text into memory first,

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use refrain::models::{InputShape, Labeller, LanguageModel, ModelConfig, Output};
-use refrain::nn::{CellKind, Parameter, Parameters as _};
+use refrain::models::{
+    Forecaster, ForecasterShape, InputShape, Labeller, LanguageModel, ModelConfig, Output,
+};
+use refrain::nn::{CellKind, ForecastLoss, Parameter, Parameters as _};
 use refrain::optim::OptimizerKind;
+use refrain::run::forecast::{LINEAR_BIAS, LINEAR_WEIGHT};
 use refrain::run::settings::{
     DEFAULTS, DefaultSetting, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Format, SAVE_EVERY_RANGE,
     SCOPES, Settings, Task, When,
@@ -151,7 +154,7 @@ fn the_table_of_settings_is_true() {
 #[test]
 fn the_table_of_the_demos_is_true() {
     let text = read("docs/defaults.md");
-    let head = "| in the demo of | `lm` | `classify` | `tag` |";
+    let head = "| in the demo of | `lm` | `classify` | `tag` | `forecast` |";
     let mut found = BTreeMap::new();
     for row in tables(&text, head, 1 + Task::ALL.len()) {
         for (task, value) in Task::ALL.iter().zip(&row[1..]) {
@@ -213,6 +216,18 @@ fn tensor_names() -> BTreeSet<String> {
                 model.visit_buffers(&mut |buffer| add(buffer));
             }
         }
+        let shape = ForecasterShape {
+            input: InputShape::Vectors {
+                features: 3,
+                seq_len: Some(4),
+            },
+            output: Output::Sequence,
+            horizon: 2,
+            targets: 1,
+            loss: ForecastLoss::Mse,
+            shortcut: vec![0],
+        };
+        Forecaster::<f32>::zeros(&config, &shape).visit(&mut |parameter| add(parameter));
         let config = ModelConfig {
             bidirectional: false,
             ..config
@@ -220,6 +235,7 @@ fn tensor_names() -> BTreeSet<String> {
         let model = LanguageModel::<f32>::zeros(&config, 5);
         model.visit_all(&mut |parameter| add(parameter));
     }
+    names.extend([LINEAR_WEIGHT, LINEAR_BIAS].map(str::to_owned));
     names
 }
 

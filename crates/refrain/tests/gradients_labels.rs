@@ -94,7 +94,7 @@ fn check(case: &Case) {
         steps,
     };
     let rows = match case.output {
-        Output::Steps => batch.steps.rows(),
+        Output::Steps | Output::Past => batch.steps.rows(),
         Output::Sequence => batch.steps.batch(),
     };
     let labels = LabelBatch {

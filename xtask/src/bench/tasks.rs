@@ -32,6 +32,8 @@ pub(super) enum Task {
     Pictures,
     /// Clips of a mouth (grid_video), a slot for every frame: convolutions, a bidirectional LSTM
     Video,
+    /// Load and temperature of a transformer (ett), the next day of four: an LSTM with a linear shortcut
+    Forecast,
 }
 
 impl fmt::Display for Task {
@@ -54,6 +56,7 @@ impl Task {
             Self::Tag => "tag",
             Self::Pictures => "pictures",
             Self::Video => "video",
+            Self::Forecast => "forecast",
         }
     }
 
@@ -62,6 +65,7 @@ impl Task {
             Self::Classify => "classify.py",
             Self::Tag | Self::Video => "tag.py",
             Self::Pictures => "pictures.py",
+            Self::Forecast => "forecast.py",
         }
     }
 
@@ -72,6 +76,7 @@ impl Task {
             Self::Tag => &["--epochs", "2"],
             Self::Pictures => &["--epochs", "3"],
             Self::Video => &["--epochs", "6", "--batch", "8"],
+            Self::Forecast => &["--epochs", "3"],
         }
     }
 
@@ -79,6 +84,7 @@ impl Task {
         match self {
             Self::Classify | Self::Pictures => "classify",
             Self::Tag | Self::Video => "tag",
+            Self::Forecast => "forecast",
         }
     }
 
@@ -112,6 +118,31 @@ impl Task {
                 let file = |part: &str| Ok(folder.join(format!("slots.{part}.npz")));
                 Files::of(file, ["train", "val", "test"])
             }
+            Self::Forecast => {
+                data::ett(&folder)?;
+                Ok(Files {
+                    train: folder.join("ETTh1.csv"),
+                    // Parts of the series itself.
+                    validation: "0.2".into(),
+                    test: "0.2".into(),
+                })
+            }
+        }
+    }
+
+    /// The score that is compared, by its name in a last line.
+    fn score_name(self) -> &'static str {
+        match self {
+            Self::Forecast => "mse",
+            _ => "accuracy",
+        }
+    }
+
+    /// A score as it is shown.
+    fn shown(self, score: f64) -> String {
+        match self {
+            Self::Forecast => format!("{score:.4}"),
+            _ => format!("{:.1}", 100.0 * score),
         }
     }
 }
@@ -194,7 +225,7 @@ fn idx_part(all: &[u8], header: usize, from: usize, count: Option<usize>) -> Res
 /// What one engine reached with one seed.
 #[derive(Clone, Debug, PartialEq)]
 struct Reached {
-    accuracy: f64,
+    score: f64,
     /// Seconds of training in each whole epoch; scoring is left out.
     epochs: Vec<f64>,
 }
@@ -206,11 +237,8 @@ struct Series {
 }
 
 impl Series {
-    fn accuracies(&self) -> Vec<f64> {
-        self.reached
-            .iter()
-            .map(|one| 100.0 * one.accuracy)
-            .collect()
+    fn scores(&self) -> Vec<f64> {
+        self.reached.iter().map(|one| one.score).collect()
     }
 
     fn seconds(&self) -> Vec<f64> {
@@ -218,13 +246,14 @@ impl Series {
         epochs.copied().collect()
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, task: Task) -> Value {
         let seconds = self.seconds();
-        json!({
-            "test_accuracy": self.reached.iter().map(|one| one.accuracy).collect::<Vec<_>>(),
+        let mut object = json!({
             "seconds_per_epoch": median(&seconds),
             "epochs": self.reached.iter().map(|one| &one.epochs).collect::<Vec<_>>(),
-        })
+        });
+        object[format!("test_{}", task.score_name())] = json!(self.scores());
+        object
     }
 }
 
@@ -301,7 +330,7 @@ fn measure(
         let config: toml::Table = config.parse().context("a run's config.toml")?;
         save(settings, &serde_json::to_vec(&config)?)?;
         return Ok(Reached {
-            accuracy: accuracy(&last)?,
+            score: score(task, &last)?,
             epochs: seconds_of_epochs(&read(&run.join("metrics.jsonl"))?)?,
         });
     }
@@ -318,7 +347,7 @@ fn measure(
     let last = last_line(&mut command)?;
     let epochs = last["epochs"].as_array().into_iter().flatten();
     Ok(Reached {
-        accuracy: accuracy(&last)?,
+        score: score(task, &last)?,
         epochs: epochs.filter_map(Value::as_f64).collect(),
     })
 }
@@ -342,9 +371,10 @@ fn last_line(command: &mut Command) -> Result<Value> {
         .with_context(|| format!("`{}` printed no JSON object: {last:?}", shown(command)))
 }
 
-fn accuracy(last: &Value) -> Result<f64> {
-    let accuracy = last["test"]["accuracy"].as_f64();
-    accuracy.with_context(|| format!("no `test.accuracy` in {last}"))
+fn score(task: Task, last: &Value) -> Result<f64> {
+    let name = task.score_name();
+    let score = last["test"][name].as_f64();
+    score.with_context(|| format!("no `test.{name}` in {last}"))
 }
 
 /// Seconds that the steps of each whole epoch took, from the lines of `metrics.jsonl`.
@@ -438,8 +468,8 @@ impl Comparison {
     fn rows(&self) -> Vec<Vec<String>> {
         let seconds_of_refrain = median(&self.series[0].seconds());
         let row = |series: &Series| {
-            let (accuracies, seconds) = (series.accuracies(), series.seconds());
-            let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+            let (scores, seconds) = (series.scores(), series.seconds());
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             let ratio = median(&seconds) / seconds_of_refrain;
             vec![
                 match self.beside_load {
@@ -447,7 +477,7 @@ impl Comparison {
                     false => self.task.to_string(),
                 },
                 series.engine.label().to_owned(),
-                spread(mean, &accuracies, |value| format!("{value:.1}")),
+                spread(mean, &scores, |score| self.task.shown(score)),
                 spread(median(&seconds), &seconds, figure),
                 match series.engine {
                     Engine::Refrain => String::new(),
@@ -462,7 +492,7 @@ impl Comparison {
         let mut object = json!({"task": self.task.name(), "beside_load": self.beside_load});
         let seconds_of_refrain = median(&self.series[0].seconds());
         for series in &self.series {
-            object[series.engine.key()] = series.to_json();
+            object[series.engine.key()] = series.to_json(self.task);
             if series.engine != Engine::Refrain {
                 let ratio = median(&series.seconds()) / seconds_of_refrain;
                 object[series.engine.key()]["ratio"] = json!(ratio);
@@ -484,7 +514,7 @@ fn report(results: &[Comparison], arguments: &Arguments) -> Result<()> {
         let header = [
             "task",
             "engine",
-            "test accuracy, %, mean (least..most)",
+            "test accuracy, % (forecast: mse), mean (least..most)",
             "s an epoch, median (least..most)",
             "times as fast is Refrain",
         ];
@@ -539,15 +569,15 @@ mod tests {
 
     #[test]
     fn engines_are_compared_by_medians() {
-        let series = |engine, accuracy: f64, epochs: &[f64]| Series {
+        let series = |engine, score: f64, epochs: &[f64]| Series {
             engine,
             reached: vec![
                 Reached {
-                    accuracy,
+                    score,
                     epochs: epochs.to_vec(),
                 },
                 Reached {
-                    accuracy: accuracy + 0.02,
+                    score: score + 0.02,
                     epochs: epochs.to_vec(),
                 },
             ],

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use refrain::data::forecast::Anchor;
 use refrain::data::{OnBadRow, Portion, TokenKind};
-use refrain::nn::{AttentionKind, CellKind, Init, Nonlinearity, Pooling};
+use refrain::nn::{AttentionKind, CellKind, ForecastLoss, Init, Nonlinearity, Pooling};
 use refrain::optim::{OptimizerKind, Schedule};
 use refrain::run::settings::{Chunk, ClassWeights, DEFAULTS, Format, Limit, Settings, Task, When};
 
@@ -31,6 +32,7 @@ Examples:
   zcat corpus.gz | refrain train lm - -o runs/stdin --tokens byte
   refrain train classify reviews.tsv -o runs/reviews
   refrain train tag train.conllu --validation dev.conllu -o runs/tagger
+  refrain train forecast load.csv --context 96 --horizon 24 -o runs/load
   refrain train --resume runs/mine --epochs 40"
 )]
 pub(crate) struct TrainArgs {
@@ -92,7 +94,7 @@ struct ModelFlags {
     #[arg(long, value_name = "N")]
     embedding_size: Option<u64>,
 
-    /// Read the sequence both ways (classify, tag, translate).
+    /// Read the sequence both ways (classify, tag, translate, forecast from windows).
     #[arg(
         long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
@@ -124,7 +126,7 @@ struct ModelFlags {
     )]
     characters: Option<bool>,
 
-    /// Steps that the cell mlp sees at once (lm, tag, translate, caption).
+    /// Steps that the cell mlp sees at once (all but classify).
     #[arg(long, value_name = "N")]
     window: Option<u64>,
 
@@ -135,6 +137,12 @@ struct ModelFlags {
     /// Dropout of the state on its way into the next step, one mask for the whole sequence.
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     recurrent_dropout: Option<f64>,
+
+    /// Add a linear model of each target's own past to the answer (forecast from windows) [default: true].
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    shortcut: Option<bool>,
 
     /// Use the embedding's weights in the linear layer too.
     #[arg(
@@ -199,13 +207,30 @@ struct DataFlags {
     #[arg(long, value_name = "COLUMN")]
     source_column: Option<String>,
 
-    /// The column, by name or number, of the target or the sentence (translate, caption).
+    /// The column, by name or number, of the target or the sentence (translate, caption), or the columns to
+    /// predict, between commas (forecast) [default: all].
     #[arg(long, value_name = "COLUMN")]
     target_column: Option<String>,
 
     /// The pictures: a folder that their paths start from, or an .npz whose rows they number from 0 (caption).
     #[arg(long, value_name = "FOLDER|FILE.npz", value_hint = ValueHint::AnyPath)]
     images: Option<PathBuf>,
+
+    /// Steps that are seen of a series (forecast) [default: 96; of .npz all steps before].
+    #[arg(long, value_name = "N")]
+    context: Option<u64>,
+
+    /// Steps that are predicted (forecast) [default: 24; of .npz 1].
+    #[arg(long, value_name = "N")]
+    horizon: Option<u64>,
+
+    /// What is minimised (forecast) [default: mse; bernoulli where all numbers of an .npz are 0 or 1].
+    #[arg(long, value_parser = one_of::<ForecastLoss>(ForecastLoss::NAMES))]
+    loss: Option<ForecastLoss>,
+
+    /// What the numbers of a window are counted from (forecast) [default: last].
+    #[arg(long, value_parser = one_of::<Anchor>(Anchor::NAMES))]
+    anchor: Option<Anchor>,
 
     /// What to do with a row that cannot be used (not lm).
     #[arg(long, value_parser = one_of::<OnBadRow>(OnBadRow::NAMES))]
@@ -372,6 +397,11 @@ impl TrainArgs {
             images: data_flags.images.clone(),
             shared_vocabulary: data_flags.shared_vocabulary,
             attention: model.attention,
+            context: data_flags.context,
+            horizon: data_flags.horizon,
+            loss: data_flags.loss,
+            anchor: data_flags.anchor,
+            shortcut: model.shortcut,
             on_bad_row: data_flags.on_bad_row,
             max_length: data_flags.max_length,
             center_clips: data_flags.center_clips,
@@ -463,7 +493,9 @@ fn default_of(key: &str) -> Option<String> {
             let with = match row.when {
                 When::Cell(cell) if rows.clone().count() > 1 => format!(" with {cell}"),
                 When::Words => " with word".to_owned(),
-                When::Optimizer(kind) if rows.clone().count() > 1 => format!(" with {kind}"),
+                When::Optimizer(kind) if rows.clone().count() > 1 && row.tasks.is_empty() => {
+                    format!(" with {kind}")
+                }
                 _ if same => String::new(),
                 _ => format!(" for {}", tasks.join(" and ")),
             };

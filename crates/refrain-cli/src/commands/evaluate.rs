@@ -1,6 +1,7 @@
 //! `refrain evaluate`.
 
 mod classes;
+mod forecast;
 mod labels;
 mod score;
 mod writing;
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<
         AnyModel::LanguageModel(loaded) => text(args, *loaded, context),
         AnyModel::Labeller(loaded) => labels::run(args, &loaded, context),
         AnyModel::Writer(loaded) => writing::run(args, &loaded, context),
+        AnyModel::Forecaster(loaded) => forecast::run(args, &loaded, context),
     }
 }
 

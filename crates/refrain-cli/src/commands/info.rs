@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use refrain::Error;
 use refrain::data::encoding::Input;
+use refrain::data::forecast::{ForecastEncoding, ForecastMode};
 use refrain::data::{Encoding, TokenKind, Vocabulary};
 use refrain::nn::{Parameter, Parameters as _};
+use refrain::run::forecast::input_json;
 use refrain::run::model::AnyModel;
 use refrain::run::settings::Resolved;
 use serde_json::{Map, Value, json};
@@ -49,6 +51,8 @@ struct Told<'a> {
     target: Option<&'a Vocabulary>,
     /// What a labeller reads and tells apart.
     encoding: Option<&'a Encoding>,
+    /// What a forecaster reads.
+    forecast: Option<&'a ForecastEncoding>,
 }
 
 impl<'a> Told<'a> {
@@ -77,6 +81,22 @@ impl<'a> Told<'a> {
                     vocabulary: Some(&loaded.vocabulary),
                     target: None,
                     encoding: None,
+                    forecast: None,
+                }
+            }
+            AnyModel::Forecaster(loaded) => {
+                loaded.model.visit(&mut |parameter| row(parameter, false));
+                loaded.model.visit_buffers(&mut |buffer| row(buffer, false));
+                Self {
+                    path: &loaded.path,
+                    config: &loaded.config,
+                    trained: &loaded.trained,
+                    rows,
+                    total: loaded.model.parameter_count() as u64,
+                    vocabulary: None,
+                    target: None,
+                    encoding: None,
+                    forecast: Some(&loaded.encoding),
                 }
             }
             AnyModel::Labeller(loaded) => {
@@ -91,6 +111,7 @@ impl<'a> Told<'a> {
                     vocabulary: loaded.encoding.vocabulary(),
                     target: None,
                     encoding: Some(&loaded.encoding),
+                    forecast: None,
                 }
             }
             AnyModel::Writer(loaded) => {
@@ -108,6 +129,7 @@ impl<'a> Told<'a> {
                     vocabulary: loaded.encoding.source.vocabulary(),
                     target: Some(&loaded.encoding.target),
                     encoding: Some(&loaded.encoding.source),
+                    forecast: None,
                 }
             }
         }
@@ -158,6 +180,10 @@ impl<'a> Told<'a> {
         if let Some(encoding) = self.encoding {
             object["labels"] = json!(encoding.labels);
             object["input"] = encoding.to_json();
+        }
+        if let Some(encoding) = self.forecast {
+            object["input"] = input_json(encoding);
+            object["standardisation"] = serde_json::to_value(&*encoding.scale)?;
         }
         Ok(object)
     }
@@ -217,6 +243,9 @@ pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result
             writeln!(out, "{INDENT}{line}")?;
         }
     }
+    if let Some(encoding) = told.forecast {
+        write_forecast(out, encoding, most)?;
+    }
     writeln!(out, "\nconfig")?;
     write_settings(out, &told.settings()?)?;
     writeln!(out, "\ntrained")?;
@@ -262,6 +291,46 @@ fn input_title(encoding: &Encoding) -> String {
         }
         Input::Numbers(numbers) => format!("vectors of {} numbers a step", numbers.shape[1]),
     }
+}
+
+/// What a forecaster reads and predicts.
+fn write_forecast(
+    out: &mut Output,
+    encoding: &ForecastEncoding,
+    most: usize,
+) -> anyhow::Result<()> {
+    let features = encoding.features;
+    let (input, answer) = match encoding.mode {
+        ForecastMode::Windows { context, horizon } => (
+            format!("the last {context} steps of {features} numbers"),
+            format!("the next {horizon} steps"),
+        ),
+        ForecastMode::NextStep {} => (
+            format!("sequences of steps of {features} numbers"),
+            "each step from those before it".into(),
+        ),
+        ForecastMode::Given { per_step } => (
+            format!("sequences of steps of {features} numbers"),
+            format!(
+                "numbers of each {}",
+                if per_step { "step" } else { "sequence" }
+            ),
+        ),
+    };
+    writeln!(out, "\ninput: {input}")?;
+    writeln!(
+        out,
+        "\npredicted: {answer}, {} numbers each",
+        encoding.targets.len()
+    )?;
+    let names = (0..encoding.targets.len()).map(|target| encoding.target_name(target));
+    for line in folded(names.map(|name| visible(&name).replace('\n', "\\n")), most) {
+        writeln!(out, "{INDENT}{line}")?;
+    }
+    if let Some(season) = encoding.baselines.season {
+        writeln!(out, "\nseason: {season} steps")?;
+    }
+    Ok(())
 }
 
 fn layers(rows: &[Row], total: u64) -> Table {

@@ -5,6 +5,7 @@ mod attention;
 use std::io::Write as _;
 
 use refrain::checkpoint::write_atomic;
+use refrain::data::forecast::read_numbers;
 use refrain::data::labelled::{RawOptions, read_raw};
 use refrain::data::table::TableColumns;
 use refrain::data::{OnBadRow, TokenReader};
@@ -14,7 +15,7 @@ use refrain::run::states;
 use super::stdin_of;
 use crate::args::{Inspect, InspectArgs, StatesArgs};
 use crate::context::Context;
-use crate::errors::{Exit, failure};
+use crate::errors::{Exit, failure, usage};
 use crate::machine;
 
 pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<Exit> {
@@ -50,6 +51,24 @@ fn write_states(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit
                 ),
                 "`refrain inspect attention` draws what it looks at while it writes",
             ));
+        }
+        AnyModel::Forecaster(loaded) => {
+            let max_bytes = available_bytes.map_or(1 << 32, |bytes| bytes / 6);
+            let stdin = stdin_of(&args.data, max_bytes)?;
+            let [path] = &args.data[..] else {
+                return Err(usage(
+                    "several files were given",
+                    "give one series or one `.npz`",
+                ));
+            };
+            let raw = read_numbers(
+                path,
+                args.format,
+                OnBadRow::Error,
+                max_bytes,
+                stdin.as_deref(),
+            )?;
+            states::of_numbers(&loaded, &compute, &raw, most, available_bytes)?
         }
         AnyModel::Labeller(loaded) => {
             let max_bytes = available_bytes.map_or(1 << 32, |bytes| bytes / 4);

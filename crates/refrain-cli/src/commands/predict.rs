@@ -1,5 +1,6 @@
 //! `refrain predict`: one input, one answer, in order, as soon as there is one.
 
+mod forecast;
 mod inputs;
 mod writing;
 
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<E
     let loaded = match AnyModel::open(&args.model)? {
         AnyModel::Labeller(loaded) => loaded,
         AnyModel::Writer(loaded) => return writing::run(args, &loaded, context),
+        AnyModel::Forecaster(loaded) => return forecast::run(args, &loaded, context),
         AnyModel::LanguageModel(loaded) => {
             return Err(failure(
                 format!(

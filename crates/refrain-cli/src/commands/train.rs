@@ -115,6 +115,7 @@ fn demo_name(task: Task) -> &'static str {
         Task::Tag => "built-in clips of moving shapes (generated)",
         Task::Translate => "built-in dates as people write them (generated)",
         Task::Caption => "built-in pictures of shapes (generated)",
+        Task::Forecast => "a built-in series of sun, wind and load (generated)",
     }
 }
 
@@ -129,9 +130,14 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     }
     let out = &mut context.out;
     let nats = |value: &serde_json::Value| value["loss_nats"].as_f64().unwrap_or(f64::NAN);
-    let unit = match run.config().task {
-        Task::Lm | Task::Translate | Task::Caption => "token",
-        Task::Classify | Task::Tag => "label",
+    let config = run.config();
+    let unit = match config.task {
+        Task::Lm | Task::Translate | Task::Caption => " nats a token".to_owned(),
+        Task::Classify | Task::Tag => " nats a label".to_owned(),
+        Task::Forecast => match config.loss {
+            Some(loss) if loss.is_likelihood() => " nats a step".to_owned(),
+            loss => loss.map_or_else(String::new, |loss| format!(" {loss}")),
+        },
     };
     let score = |value: &serde_json::Value| {
         let accuracy = value["accuracy"].as_f64();
@@ -142,7 +148,19 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
         let bleu = bleu.map_or_else(String::new, |(bleu, chrf)| {
             format!("BLEU {bleu:.2}, chrF {chrf:.2}, ")
         });
-        format!("{accuracy}{bleu}{:.4} nats a {unit}", nats(value))
+        let simple = |name: &str| {
+            let mse = value[format!("{name}_mse")].as_f64()?;
+            Some(format!("{name} {mse:.4}"))
+        };
+        let simple: Vec<_> = ["last", "seasonal", "linear", "mean"]
+            .into_iter()
+            .filter_map(simple)
+            .collect();
+        let beside = match &simple[..] {
+            [] => String::new(),
+            simple => format!(" (mse of simple means: {})", simple.join(", ")),
+        };
+        format!("{accuracy}{bleu}{:.4}{unit}{beside}", nats(value))
     };
     writeln!(out, "model   {}", summary.model.display())?;
     if let Some(validation) = &summary.validation {
@@ -159,7 +177,7 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
     writeln!(out, "report  {}", folder.report().display())?;
     let next = match run.config().task {
         Task::Lm => "sample",
-        Task::Classify | Task::Tag | Task::Translate | Task::Caption => "predict",
+        Task::Classify | Task::Tag | Task::Forecast | Task::Translate | Task::Caption => "predict",
     };
     context.notice(&format!("next: refrain {next} {}", folder.path().display()));
     Ok(())

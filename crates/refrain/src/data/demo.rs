@@ -3,6 +3,7 @@
 mod clips;
 mod dates;
 mod reviews;
+mod seasons;
 mod shapes;
 
 use rand::Rng;
@@ -13,6 +14,7 @@ use super::{Text, TokenKind};
 pub use clips::{ACTIONS, CLIPS_NAME, clips};
 pub use dates::{DATES_NAME, dates};
 pub use reviews::{REVIEW_CLASSES, REVIEWS_NAME, reviews};
+pub use seasons::{SEASONS_NAME, seasons};
 pub use shapes::{SHAPES_NAME, Shapes, UNSEEN_SHAPES_NAME, shapes};
 
 /// The name under which the built-in text is reported.

@@ -86,6 +86,47 @@ impl Standardisation {
         }
     }
 
+    /// Measures rows of numbers, as [`Standardisation::measure`] does: each sum is a chain over the rows.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no row, or not a whole number of them.
+    #[must_use]
+    pub fn measure_rows(values: &[f64], features: usize) -> Self {
+        assert!(
+            !values.is_empty() && values.len().is_multiple_of(features),
+            "{} values in rows of {features}",
+            values.len()
+        );
+        let count = (values.len() / features) as f64;
+        let mut scale = Self {
+            mean: Vec::with_capacity(features),
+            deviation: Vec::with_capacity(features),
+        };
+        for feature in 0..features {
+            let own = || values.iter().skip(feature).step_by(features);
+            let mean = own().sum::<f64>() / count;
+            let square: f64 = own().map(|x| (x - mean) * (x - mean)).sum();
+            let (low, high) = own().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| {
+                (low.min(x), high.max(x))
+            });
+            let deviation = (square / count).sqrt() as f32;
+            let is_one = low < high && deviation.is_normal();
+            scale.mean.push(mean as f32);
+            scale.deviation.push(if is_one { deviation } else { 1.0 });
+        }
+        scale
+    }
+
+    /// The same, with some features left as they are.
+    #[must_use]
+    pub fn without(mut self, features: &[usize]) -> Self {
+        for &feature in features {
+            (self.mean[feature], self.deviation[feature]) = (0.0, 1.0);
+        }
+        self
+    }
+
     /// The mean of each feature.
     #[must_use]
     pub fn mean(&self) -> &[f32] {

@@ -5,7 +5,7 @@
 //! first rows, always in the same way, and can be reported; where it is not clear, that is an error.
 
 mod columns;
-mod fields;
+pub(super) mod fields;
 mod json;
 mod reader;
 mod roles;

@@ -108,6 +108,15 @@ impl ModelConfig {
         }
     }
 
+    /// The window of the plain network that ends with a step.
+    #[must_use]
+    pub fn window_before(&self) -> Window {
+        Window {
+            before: self.window - 1,
+            after: 0,
+        }
+    }
+
     /// The window of the plain network around a step; of an even number of steps one more lies before it.
     #[must_use]
     pub fn window_around(&self) -> Window {
@@ -247,7 +256,9 @@ impl ModelConfig {
     pub fn labeller_estimate(&self, shape: &InputShape, output: Output, classes: usize) -> f64 {
         let (reader, features) = self.reader_estimate(shape);
         let seen = match (self.cell, output, shape) {
-            (CellKind::Mlp, Output::Steps, _) => self.window.saturating_mul(features),
+            (CellKind::Mlp, Output::Steps | Output::Past, _) => {
+                self.window.saturating_mul(features)
+            }
             (
                 CellKind::Mlp,
                 Output::Sequence,

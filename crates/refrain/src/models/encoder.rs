@@ -65,6 +65,8 @@ impl InputShape {
 pub enum Output {
     /// A vector for each step.
     Steps,
+    /// The same, where a step may know nothing of those after it: the plain network sees none of them.
+    Past,
     /// A vector for each sequence: recurrent layers still give one for each step, to be pooled.
     Sequence,
     /// What the reader makes of a sequence of one step, a fixed input: there is no body.
@@ -200,6 +202,7 @@ impl<T: Scalar> Encoder<T> {
         } else if config.cell == CellKind::Mlp {
             let view = match (output, shape) {
                 (Output::Steps, _) => View::Window(config.window_around()),
+                (Output::Past, _) => View::Window(config.window_before()),
                 (
                     Output::Sequence,
                     InputShape::Vectors {

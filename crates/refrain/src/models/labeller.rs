@@ -147,7 +147,7 @@ impl<T: Scalar> Labeller<T> {
             None => space.top.clone_from(output),
         }
         match self.output {
-            Output::Steps => space.top_steps.clone_from(&batch.steps),
+            Output::Steps | Output::Past => space.top_steps.clone_from(&batch.steps),
             Output::Sequence | Output::Features => {
                 space.top_steps.set_uniform(1, batch.steps.batch())
             }

@@ -38,7 +38,7 @@ pub struct LoadedLabeller {
 pub fn output_of(task: Task) -> Output {
     match task {
         Task::Classify => Output::Sequence,
-        Task::Lm | Task::Tag | Task::Translate => Output::Steps,
+        Task::Lm | Task::Tag | Task::Translate | Task::Forecast => Output::Steps,
         Task::Caption => Output::Features,
     }
 }

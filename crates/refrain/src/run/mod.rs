@@ -1,6 +1,7 @@
 //! A run: its settings, its folder, its metrics, its report, and the tasks that are run in it.
 
 mod folder;
+pub mod forecast;
 pub mod labels;
 pub mod metrics;
 pub mod model;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::forecast::LoadedForecaster;
 use super::labels::LoadedLabeller;
 use super::settings::{Resolved, Settings, Task};
 use super::writers::LoadedWriter;
@@ -58,6 +59,8 @@ pub enum AnyModel {
     Labeller(Box<LoadedLabeller>),
     /// A translator or captioner.
     Writer(Box<LoadedWriter>),
+    /// A forecaster.
+    Forecaster(Box<LoadedForecaster>),
 }
 
 impl AnyModel {
@@ -76,6 +79,7 @@ impl AnyModel {
             Task::Classify | Task::Tag => {
                 Self::Labeller(Box::new(LoadedLabeller::from_file(&path, file)?))
             }
+            Task::Forecast => Self::Forecaster(Box::new(LoadedForecaster::from_file(&path, file)?)),
         })
     }
 
@@ -86,6 +90,7 @@ impl AnyModel {
             Self::LanguageModel(model) => &model.config,
             Self::Labeller(model) => &model.config,
             Self::Writer(model) => &model.config,
+            Self::Forecaster(model) => &model.config,
         }
     }
 }

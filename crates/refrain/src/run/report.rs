@@ -5,6 +5,7 @@
 
 mod classes;
 mod figures;
+mod forecast;
 mod pictures;
 mod words;
 
@@ -14,7 +15,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, esca
 
 use self::figures::Figures;
 use self::words::{count, span, thousands};
-use crate::metrics::ClassReport;
+use crate::metrics::{ClassReport, ForecastReport};
 use crate::run::plot;
 use crate::train::events::{Event, Sample};
 use crate::{Error, Result};
@@ -44,8 +45,10 @@ pub struct Report<'a> {
     pub notes: Vec<String>,
     /// How a classifier scores by class.
     pub classes: Option<&'a ClassReport>,
-    /// The part of the data that [`Report::classes`] is of, for example `test`.
-    pub classes_of: &'a str,
+    /// The part of the data that [`Report::classes`] and [`Report::forecast`] are of, for example `test`.
+    pub scored_part: &'a str,
+    /// How far off a forecaster is.
+    pub forecast: Option<&'a ForecastReport>,
 }
 
 /// Makes the page.
@@ -69,6 +72,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
     let figures = Figures::new(report);
     let pictures = pictures::all(&figures)?;
     let classes = classes::section(report)?;
+    let forecast = forecast::section(report)?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -94,6 +98,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
                 notes => report.notes.clone(),
                 pictures,
                 classes,
+                forecast,
                 validations => validations(&figures),
                 samples,
                 samples_said,
@@ -114,6 +119,14 @@ pub fn render(report: &Report<'_>) -> Result<String> {
 /// [`Error::Unusable`] if it cannot be drawn.
 pub fn confusion_svg(classes: &ClassReport) -> Result<String> {
     classes::confusion(classes)
+}
+
+/// Answers of a forecaster beside the truth as SVG.
+///
+/// # Errors
+/// [`Error::Unusable`] if they cannot be drawn.
+pub fn forecast_svg(forecast: &ForecastReport) -> Result<String> {
+    forecast::svg(forecast)
 }
 
 /// Makes the page and puts it in place whole: it is written beside `path`, synced, and renamed.

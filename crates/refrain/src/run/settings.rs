@@ -22,9 +22,10 @@ pub use resolve::Resolved;
 pub use scopes::{SCOPES, Scope};
 pub use values::{Chunk, ClassWeights, Limit, Task, ValueError};
 
+use crate::data::forecast::Anchor;
 use crate::data::{OnBadRow, Portion, TokenKind};
 use crate::names::nearest;
-use crate::nn::{AttentionKind, CellKind, Init, Nonlinearity, Pooling};
+use crate::nn::{AttentionKind, CellKind, ForecastLoss, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerKind, Schedule};
 use crate::{Error, Result};
 
@@ -86,10 +87,20 @@ settings! {
     label_column: String,
     /// The column, by name or number, that holds the source, or the picture.
     source_column: String,
-    /// The column, by name or number, that holds the target, or the sentence.
+    /// The column, by name or number, that holds the target or the sentence, or the columns that are predicted, between commas.
     target_column: String,
     /// The folder or the `.npz` with the pictures.
     images: PathBuf,
+    /// Steps that a window of a series has.
+    context: u64,
+    /// Steps that are predicted.
+    horizon: u64,
+    /// What is minimised, and what an answer means.
+    loss: ForecastLoss,
+    /// What a window's numbers are counted from.
+    anchor: Anchor,
+    /// Whether there is a linear way from the past of what is predicted to the answer.
+    shortcut: bool,
     /// What happens to a row of data that cannot be used.
     on_bad_row: OnBadRow,
     /// The part of the data, or the file, that tells how good the model is while it learns.
@@ -259,6 +270,10 @@ impl Settings {
             Task::Caption => (
                 include_str!("../../../../recipes/shapes.toml"),
                 "recipes/shapes.toml",
+            ),
+            Task::Forecast => (
+                include_str!("../../../../recipes/seasons.toml"),
+                "recipes/seasons.toml",
             ),
         };
         Self::from_toml(recipe, name)

@@ -3,13 +3,16 @@
 use ndarray::Array2;
 use refrain_kernels::{Compute, Panels};
 
+use super::forecast::LoadedForecaster;
 use super::labels::LoadedLabeller;
 use super::model::LoadedModel;
 use crate::data::NpzWriter;
+use crate::data::forecast::RawForecast;
 use crate::data::labelled::Raw;
 use crate::error::{Error, Result};
 use crate::models::{
-    Body, LabellerSpace, LanguageModelSpace, ModelConfig, SequenceBatch, TokenBatch, rows_of,
+    Body, ForecasterSpace, LabellerSpace, LanguageModelSpace, ModelConfig, SequenceBatch,
+    TokenBatch, rows_of,
 };
 use crate::nn::{CellKind, Direction, Stack, StackSpace, Steps};
 use crate::train::scoring_batches;
@@ -242,6 +245,41 @@ pub fn of_sequences(
         };
         let both_ways = loaded.config.model.bidirectional;
         states.add(stack, space.encoder.stack(), &rows, both_ways);
+    }
+    states.write(&lengths)
+}
+
+/// The states of a forecaster over windows or sequences, `most` of them at most: an `.npz` file's bytes.
+///
+/// # Errors
+/// As [`of_sequences`].
+pub fn of_numbers(
+    loaded: &LoadedForecaster,
+    compute: &Compute,
+    raw: &RawForecast,
+    most: usize,
+    available_bytes: Option<u64>,
+) -> Result<Vec<u8>> {
+    let Body::Recurrent(stack) = &loaded.model.encoder.body else {
+        return Err(no_states(&loaded.path));
+    };
+    let examples = loaded.encoding.encode(raw, false)?;
+    let lengths = examples.lengths();
+    let lengths = lengths[..lengths.len().min(most)].to_vec();
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let config = &loaded.config.model;
+    check_room(config, lengths.len(), longest, available_bytes)?;
+    let mut states = States::new(lengths.len(), longest);
+    let (mut space, mut batch) = (ForecasterSpace::default(), SequenceBatch::default());
+    loaded.model.pack(&mut space, false);
+    for at in 0..lengths.len() {
+        examples.fill(&[at], &mut batch);
+        compute.run(|| loaded.model.answer(compute, &mut space, &batch, None));
+        let rows = Rows {
+            steps: &batch.steps,
+            sequences: &[at],
+        };
+        states.add(stack, space.encoder.stack(), &rows, config.bidirectional);
     }
     states.write(&lengths)
 }

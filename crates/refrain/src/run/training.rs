@@ -341,6 +341,9 @@ impl Run {
         let classes = self
             .with_weights_of(&summary.model, |task| task.class_report(compute))
             .unwrap_or_default();
+        let forecast = self
+            .with_weights_of(&summary.model, |task| task.forecast_report(compute))
+            .unwrap_or_default();
         super::report::write(
             self.folder.report(),
             &super::report::Report {
@@ -351,7 +354,8 @@ impl Run {
                 summary: figures,
                 notes: self.notes.clone(),
                 classes: classes.as_ref(),
-                classes_of: if self.task.has_test() {
+                forecast: forecast.as_ref(),
+                scored_part: if self.task.has_test() {
                     "test"
                 } else {
                     "validation"

@@ -171,7 +171,11 @@ pub fn scored_rows(examples: &Examples) -> usize {
 /// The sequences by falling length, in batches of [`scored_rows`].
 #[must_use]
 pub fn scoring_batches(examples: &Examples) -> Vec<Vec<usize>> {
-    let (lengths, most) = (examples.lengths(), scored_rows(examples));
+    batches_of_rows(examples.lengths(), scored_rows(examples))
+}
+
+/// Sequences of these lengths, by falling length, in batches of so many rows; one sequence may be longer.
+pub(super) fn batches_of_rows(lengths: &[usize], most: usize) -> Vec<Vec<usize>> {
     let order = crate::models::falling_order(lengths);
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut rows = 0;

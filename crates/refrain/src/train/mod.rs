@@ -4,6 +4,7 @@ mod bptt;
 mod buckets;
 mod config;
 pub mod events;
+mod forecast;
 mod labels;
 mod language_model;
 mod pairs;
@@ -14,6 +15,10 @@ mod trainer;
 pub use bptt::{ChunkPlan, Shrunk};
 pub use buckets::BucketPlan;
 pub use config::{Budget, TrainConfig};
+pub use forecast::{
+    Answers, FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastScore, ForecastTask,
+    read_answer, report_forecast, score_forecast,
+};
 pub use labels::{
     LabelData, LabelPlan, LabelScore, LabelTask, balanced_weights, best_class, score_labels,
     scored_rows, scoring_batches,

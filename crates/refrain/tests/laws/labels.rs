@@ -213,7 +213,7 @@ fn labels(case: &Case) -> Labels {
     let rng = &mut rng(case.seed ^ 1);
     match case.output {
         Output::Sequence => Labels::Sequences(random_tokens(case.lengths.len(), CLASSES, rng)),
-        Output::Steps => {
+        Output::Steps | Output::Past => {
             let mut labels = random_tokens(case.lengths.iter().sum(), CLASSES, rng);
             labels
                 .iter_mut()
@@ -262,7 +262,7 @@ fn scores(
         examples.fill(chosen, &starts, &mut batch);
         model.scores(&compute, &mut space, &batch, None);
         let rows: Vec<usize> = match case.output {
-            Output::Steps => rows_of(&batch.steps).map(|(place, _)| place).collect(),
+            Output::Steps | Output::Past => rows_of(&batch.steps).map(|(place, _)| place).collect(),
             Output::Sequence => (0..chosen.len()).collect(),
         };
         assert_eq!(space.scores().rows(), rows.len());

@@ -6,6 +6,7 @@
 
 mod chunks;
 mod digests;
+mod forecast;
 mod hostile;
 mod labels;
 mod machines;

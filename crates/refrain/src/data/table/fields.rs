@@ -10,29 +10,29 @@ const MAX_FIELDS: usize = 10_000;
 
 /// A field and where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) text: String,
-    pub(super) line: u64,
-    pub(super) column: u64,
+pub(in crate::data) struct Field {
+    pub(in crate::data) text: String,
+    pub(in crate::data) line: u64,
+    pub(in crate::data) column: u64,
 }
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(in crate::data) struct Record {
     /// The line that it begins in.
-    pub(super) line: u64,
-    pub(super) fields: Vec<Field>,
+    pub(in crate::data) line: u64,
+    pub(in crate::data) fields: Vec<Field>,
 }
 
 impl Record {
-    pub(super) fn text(&self, column: usize) -> &str {
+    pub(in crate::data) fn text(&self, column: usize) -> &str {
         self.fields.get(column).map_or("", |field| &field.text)
     }
 }
 
 /// What a line gave.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Split {
+pub(in crate::data) enum Split {
     Record(Record),
     /// A quoted field goes on in the next line.
     More,
@@ -54,7 +54,7 @@ struct Open {
 
 /// Splits lines into fields.
 #[derive(Clone, Debug)]
-pub(super) struct Splitter {
+pub(in crate::data) struct Splitter {
     delimiter: char,
     quoted: bool,
     open: Option<Box<Open>>,
@@ -70,7 +70,7 @@ enum State {
 
 impl Splitter {
     /// With `quoted` a field that begins with a quote ends with one, holds anything, and quotes twice.
-    pub(super) fn new(delimiter: char, quoted: bool) -> Self {
+    pub(in crate::data) fn new(delimiter: char, quoted: bool) -> Self {
         Self {
             delimiter,
             quoted,
@@ -83,11 +83,11 @@ impl Splitter {
     }
 
     /// Whether a row goes on in the next line.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::data) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    pub(super) fn push(&mut self, text: &str, line: u64) -> Split {
+    pub(in crate::data) fn push(&mut self, text: &str, line: u64) -> Split {
         if self.quoted {
             self.push_quoted(text, line)
         } else {
@@ -153,7 +153,7 @@ impl Splitter {
     }
 
     /// At the end of a file: what is wrong if a quoted field goes on, and how many lines are lost.
-    pub(super) fn finish(&mut self) -> Option<(Problem, u64)> {
+    pub(in crate::data) fn finish(&mut self) -> Option<(Problem, u64)> {
         match self.open.take()?.never_closed("before the end of the file") {
             Split::Bad { problem, lines } => Some((problem, lines)),
             Split::Record(_) | Split::More => None,

@@ -30,7 +30,7 @@ pub(super) fn section(report: &Report<'_>) -> Result<Option<Value>> {
     let confused = worst.iter().map(|pair| mistake(classes, pair));
     let map_said = say_map(classes, &drawn);
     Ok(Some(context! {
-        said => say(classes, report.classes_of, worst.first()),
+        said => say(classes, report.scored_part, worst.first()),
         map => map(classes, &drawn, map_said.clone())?,
         map_said,
         confused => confused.collect::<Vec<_>>(),

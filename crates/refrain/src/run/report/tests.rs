@@ -233,7 +233,8 @@ fn hostile_texts_are_escaped_and_seen() {
             summary: vec![(hostile.into(), hostile.into())],
             notes: vec![hostile.into()],
             classes: Some(&labelled([hostile, "b"])),
-            classes_of: hostile,
+            scored_part: hostile,
+            forecast: None,
         })
         .unwrap();
         check_form(&page);
@@ -369,7 +370,7 @@ fn a_classifier_shows_accuracy_and_its_classes() {
         task: "classify",
         events: &events,
         classes: Some(&classes),
-        classes_of: "test",
+        scored_part: "test",
         ..Report::default()
     };
     let page = render(&report).unwrap();

@@ -1,5 +1,7 @@
 //! What a setting is when nobody gives it.
 
+use std::collections::BTreeMap;
+
 use super::scopes::Choice;
 use super::{Settings, Task};
 use crate::Result;
@@ -64,6 +66,9 @@ const fn of(tasks: &'static [Task], key: &'static str, value: &'static str) -> D
 const LM: &[Task] = &[Task::Lm];
 const CLASSIFY: &[Task] = &[Task::Classify];
 const TAG: &[Task] = &[Task::Tag];
+const FORECAST: &[Task] = &[Task::Forecast];
+/// All that read sequences of their own.
+const SEQUENCES: &[Task] = &[Task::Classify, Task::Tag, Task::Forecast];
 const LABELS: &[Task] = &[Task::Classify, Task::Tag];
 const TRANSLATE: &[Task] = &[Task::Translate];
 const CAPTION: &[Task] = &[Task::Caption];
@@ -74,7 +79,7 @@ use CellKind::{Lstm, Mlp, Rnn};
 use OptimizerKind::{Adagrad, Adam, AdamW, RmsProp, Sgd};
 use When::{Always, Cell, Optimizer, Words};
 
-/// The defaults: the one place where they stand. A setting that a task, cell or optimiser does not have
+/// The defaults: the one place where they stand. Of several rows of a setting that hold the last one counts. A setting that a task, cell or optimiser does not have
 /// ([`SCOPES`](super::SCOPES)) has no default there.
 ///
 /// Not here: `eval_every` and `save_every` follow the length of the data
@@ -96,16 +101,17 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("nonlinearity", Cell(Rnn), "\"tanh\""),
     row("nonlinearity", Cell(Mlp), "\"relu\""),
     of(LM, "hidden_size", "256"),
-    of(LABELS, "hidden_size", "128"),
+    of(SEQUENCES, "hidden_size", "128"),
     of(WRITERS, "hidden_size", "256"),
     of(LM, "num_layers", "2"),
+    of(SEQUENCES, "num_layers", "1"),
     of(WRITERS, "num_layers", "1"),
-    of(LABELS, "num_layers", "1"),
     of(LM, "embedding_size", "64"),
     of(LABELS, "embedding_size", "128"),
     of(WRITERS, "embedding_size", "256"),
     of(LABELS, "bidirectional", "true"),
     of(TRANSLATE, "bidirectional", "true"),
+    of(FORECAST, "bidirectional", "false"),
     row("layer_norm", Always, "false"),
     row("batch_norm", Always, "false"),
     of(CLASSIFY, "pooling", "\"max\""),
@@ -114,8 +120,10 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     of(LM, "window", "16"),
     of(TAG, "window", "5"),
     of(WRITERS, "window", "5"),
+    of(FORECAST, "window", "16"),
     of(LM, "dropout", "0.1"),
     of(LABELS, "dropout", "0.4"),
+    of(FORECAST, "dropout", "0.3"),
     of(WRITERS, "dropout", "0.3"),
     row("recurrent_dropout", Always, "0.0"),
     of(LM, "tie_weights", "false"),
@@ -129,6 +137,10 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     row("learning_rate", Optimizer(AdamW), "0.003"),
     row("learning_rate", Optimizer(RmsProp), "0.003"),
     row("learning_rate", Optimizer(Adagrad), "0.05"),
+    DefaultSetting {
+        tasks: CAPTION,
+        ..row("learning_rate", Optimizer(Adam), "0.001")
+    },
     row("schedule", Always, "\"cosine\""),
     row("warmup_steps", Always, "50"),
     row("weight_decay", Optimizer(Sgd), "0.0"),
@@ -154,7 +166,9 @@ impl Settings {
             optimizer: self.optimizer.unwrap_or(Adam),
             tokens: match self.task {
                 None | Some(Task::Lm) => Some(self.tokens.unwrap_or(TokenKind::Char)),
-                Some(Task::Classify | Task::Translate | Task::Caption) => self.tokens,
+                Some(Task::Classify | Task::Forecast | Task::Translate | Task::Caption) => {
+                    self.tokens
+                }
                 Some(Task::Tag) => Some(TokenKind::Word),
             },
         }
@@ -164,8 +178,10 @@ impl Settings {
     pub(super) fn defaults(&self) -> Result<Self> {
         let choice = self.choice();
         let rows = DEFAULTS.iter().filter(|row| row.holds(choice));
-        let lines: String = rows
-            .map(|row| format!("{} = {}\n", row.key, row.value))
+        let values: BTreeMap<_, _> = rows.map(|row| (row.key, row.value)).collect();
+        let lines: String = values
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"))
             .collect();
         let mut settings = Self::from_toml(&lines, "defaults")?;
         settings.task = Some(choice.task);

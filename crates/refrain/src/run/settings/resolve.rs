@@ -10,9 +10,10 @@ use super::{
     Chunk, ClassWeights, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Format, Limit, SAVE_EVERY_RANGE,
     STDIN, Settings, Task,
 };
+use crate::data::forecast::Anchor;
 use crate::data::{OnBadRow, Portion, TokenKind, WordOptions};
 use crate::models::ModelConfig;
-use crate::nn::{Init, Nonlinearity, Pooling};
+use crate::nn::{ForecastLoss, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::train::{Budget, TrainConfig};
 use crate::{Error, Result};
@@ -44,10 +45,20 @@ pub struct Resolved {
     pub label_column: Option<String>,
     /// The column of the source, or the picture.
     pub source_column: Option<String>,
-    /// The column of the target, or the sentence.
+    /// The column of the target or the sentence, or the columns that are predicted.
     pub target_column: Option<String>,
     /// The folder or file with the pictures.
     pub images: Option<PathBuf>,
+    /// Steps that a window has; `None` until the data has been read, or where there are no windows.
+    pub context: Option<usize>,
+    /// Steps that are predicted; `None` until the data has been read.
+    pub horizon: Option<usize>,
+    /// What a forecaster minimises; `None` until the data has been read.
+    pub loss: Option<ForecastLoss>,
+    /// What a window's numbers are counted from; `None` as `context`.
+    pub anchor: Option<Anchor>,
+    /// Whether a window has a linear way to the answer; `None` as `context`.
+    pub shortcut: Option<bool>,
     /// What happens to a bad row.
     pub on_bad_row: OnBadRow,
     /// What a text is cut into; `None` until the data has been read, or where it is no text.
@@ -151,6 +162,11 @@ impl Settings {
             source_column: settings.source_column.clone(),
             target_column: settings.target_column.clone(),
             images: path_of("images", settings.images.as_deref())?,
+            context: optional_size("context", settings.context)?,
+            horizon: optional_size("horizon", settings.horizon)?,
+            loss: settings.loss,
+            anchor: settings.anchor,
+            shortcut: settings.shortcut,
             on_bad_row: settings.on_bad_row.unwrap_or(OnBadRow::Error),
             tokens: settings.tokens,
             words: settings.words()?,
@@ -224,6 +240,8 @@ impl Settings {
         }
         let embedding_size = match (self.embedding_size, tie_weights) {
             (None, true) => hidden_size,
+            // A task that has no tokens has no such size; it is not looked at.
+            (None, false) if self.task == Some(Task::Forecast) => 1,
             (embedding_size, _) => size("embedding-size", embedding_size, MAX_SIZE)?,
         };
         if tie_weights && embedding_size != hidden_size {
@@ -361,7 +379,9 @@ impl Resolved {
             cell: model.cell,
             optimizer: optimizer.kind,
             tokens: match self.task {
-                Task::Lm | Task::Classify | Task::Translate | Task::Caption => self.tokens,
+                Task::Lm | Task::Classify | Task::Forecast | Task::Translate | Task::Caption => {
+                    self.tokens
+                }
                 Task::Tag => Some(TokenKind::Word),
             },
         };
@@ -380,6 +400,11 @@ impl Resolved {
             source_column: self.source_column.clone(),
             target_column: self.target_column.clone(),
             images: self.images.clone(),
+            context: self.context.map(|steps| steps as u64),
+            horizon: self.horizon.map(|steps| steps as u64),
+            loss: self.loss,
+            anchor: self.anchor,
+            shortcut: self.shortcut,
             on_bad_row: scoped!(on_bad_row, self.on_bad_row),
             validation: Some(self.validation.clone()),
             test: Some(self.test.clone()),
@@ -396,7 +421,7 @@ impl Resolved {
             nonlinearity: scoped!(nonlinearity, model.nonlinearity),
             hidden_size: Some(model.hidden_size as u64),
             num_layers: Some(model.num_layers as u64),
-            embedding_size: Some(model.embedding_size as u64),
+            embedding_size: scoped!(embedding_size, model.embedding_size as u64),
             bidirectional: scoped!(bidirectional, model.bidirectional),
             layer_norm: scoped!(layer_norm, model.layer_norm),
             batch_norm: scoped!(batch_norm, model.batch_norm),
@@ -556,6 +581,13 @@ fn size(name: &str, value: Option<u64>, max: u64) -> Result<usize> {
             "give a smaller one",
         )
     })
+}
+
+/// Steps, where they are given.
+fn optional_size(name: &str, value: Option<u64>) -> Result<Option<usize>> {
+    value
+        .map(|steps| size(name, Some(steps), MAX_SIZE))
+        .transpose()
 }
 
 fn optional_count(name: &str, value: Option<u64>) -> Result<Option<u64>> {

@@ -30,7 +30,7 @@ const EVERYWHERE: Scope = Scope {
 };
 
 use CellKind::{Gru, Lstm, Mlp, Rnn};
-use Task::{Caption, Classify, Lm, Tag, Translate};
+use Task::{Caption, Classify, Forecast, Lm, Tag, Translate};
 
 /// Every restriction; a setting in several rows is under all of them.
 pub const SCOPES: &[Scope] = &[
@@ -45,7 +45,12 @@ pub const SCOPES: &[Scope] = &[
         ..EVERYWHERE
     },
     Scope {
-        keys: &["format", "on_bad_row", "max_length"],
+        keys: &["format", "on_bad_row"],
+        tasks: &[Classify, Tag, Translate, Caption, Forecast],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["max_length"],
         tasks: &[Classify, Tag, Translate, Caption],
         ..EVERYWHERE
     },
@@ -56,12 +61,17 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         keys: &["bidirectional"],
-        tasks: &[Classify, Tag, Translate],
+        tasks: &[Classify, Tag, Translate, Forecast],
         ..EVERYWHERE
     },
     Scope {
-        keys: &["source_column", "target_column"],
+        keys: &["source_column"],
         tasks: &[Translate, Caption],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["target_column"],
+        tasks: &[Translate, Caption, Forecast],
         ..EVERYWHERE
     },
     Scope {
@@ -78,6 +88,16 @@ pub const SCOPES: &[Scope] = &[
         keys: &["attention"],
         tasks: &[Translate],
         cells: &[Rnn, Gru, Lstm],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["context", "horizon", "loss", "anchor", "shortcut"],
+        tasks: &[Forecast],
+        ..EVERYWHERE
+    },
+    Scope {
+        keys: &["tokens", "min_count", "lowercase", "embedding_size"],
+        tasks: &[Lm, Classify, Tag, Translate, Caption],
         ..EVERYWHERE
     },
     Scope {
@@ -118,7 +138,7 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         keys: &["window"],
-        tasks: &[Lm, Tag, Translate, Caption],
+        tasks: &[Lm, Tag, Translate, Caption, Forecast],
         cells: &[Mlp],
         ..EVERYWHERE
     },

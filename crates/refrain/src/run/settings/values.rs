@@ -23,6 +23,8 @@ pub enum Task {
     Translate,
     /// A sentence for each picture or vector.
     Caption,
+    /// The next numbers of a series or a sequence.
+    Forecast,
 }
 
 named!(Task, "task", {
@@ -31,6 +33,7 @@ named!(Task, "task", {
     Tag => "tag",
     Translate => "translate",
     Caption => "caption",
+    Forecast => "forecast",
 });
 
 /// How much the labels of each class count.

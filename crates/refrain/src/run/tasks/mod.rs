@@ -1,5 +1,6 @@
 //! What each task adds to a run: reading its data, sizing it, its model file.
 
+mod forecast;
 mod labels;
 mod language_model;
 mod pairs;
@@ -14,7 +15,7 @@ use super::settings::{Resolved, Task as TaskName};
 use crate::checkpoint::ModelFile;
 use crate::data::{Embeddings, Vocabulary, read_embeddings};
 use crate::error::{Error, Result};
-use crate::metrics::ClassReport;
+use crate::metrics::{ClassReport, ForecastReport};
 use crate::train::{Score, Task};
 
 /// Memory of the process before it trains.
@@ -33,6 +34,11 @@ pub(crate) trait RunTask: Task + std::fmt::Debug {
 
     /// What was confused with what in the test part, or else in the validation part, where the task has classes.
     fn class_report(&mut self, _compute: &Compute) -> Option<ClassReport> {
+        None
+    }
+
+    /// How far off the answers to the test part are, or else to the validation part, where the task predicts numbers.
+    fn forecast_report(&mut self, _compute: &Compute) -> Option<ForecastReport> {
         None
     }
 }
@@ -77,6 +83,7 @@ pub(crate) fn prepare(
         TaskName::Lm => language_model::prepare(config, given, weights),
         TaskName::Classify | TaskName::Tag => labels::prepare(config, given, weights),
         TaskName::Translate | TaskName::Caption => pairs::prepare(config, given, weights),
+        TaskName::Forecast => forecast::prepare(config, given, weights),
     }
 }
 
