@@ -13,7 +13,7 @@ use super::start::from_model;
 use super::tasks::{Prepared, RunTask, Weights, prepare};
 use crate::checkpoint::{Container, ContainerBuilder, ModelFile, Tensors, write_atomic};
 use crate::error::{Error, Result};
-use crate::nn::{ForecastLoss, Parameter};
+use crate::nn::Parameter;
 use crate::optim::Optimizer;
 use crate::train::events::{Event, Start, Validation};
 use crate::train::{Budget, Carried, Outcome, Progress, Recorder, Score, Surroundings, Trainer};
@@ -332,7 +332,10 @@ impl Run {
         let mut figures = Vec::new();
         let of_test = |key: &str| summary.test.as_ref().and_then(|test| test[key].as_f64());
         if let Some(nats) = of_test("loss_nats") {
-            let is_nats = self.config.loss.is_none_or(ForecastLoss::is_likelihood);
+            let is_nats = self
+                .config
+                .loss
+                .is_none_or(crate::nn::ForecastLoss::is_likelihood);
             let unit = if is_nats { " nats" } else { "" };
             figures.push(("test loss".into(), format!("{nats:.4}{unit}")));
         }
