@@ -25,6 +25,8 @@ pub(crate) struct Progress {
     verbose: bool,
     total_steps: Option<u64>,
     validation_nats: Option<f64>,
+    /// Whether losses are code lengths.
+    in_nats: bool,
     last_line_s: f64,
     now_s: f64,
     /// The first step seen and its time, until the rest has been estimated.
@@ -66,6 +68,7 @@ impl Progress {
             verbose,
             total_steps,
             validation_nats,
+            in_nats: true,
             last_line_s: 0.0,
             now_s: 0.0,
             began: None,
@@ -73,6 +76,11 @@ impl Progress {
             last_sample_s: None,
             held: None,
         }
+    }
+
+    /// Sets whether losses are code lengths, in nats; they are unless this says otherwise.
+    pub(crate) fn in_nats(&mut self, in_nats: bool) {
+        self.in_nats = in_nats;
     }
 
     /// Sets the steps planned. A fresh run says them in its first event; a resumed one has none.
@@ -100,7 +108,7 @@ impl Progress {
             Event::Validation(validation) => {
                 self.validation_nats = Some(validation.loss_nats);
                 self.last_line_s = validation.elapsed_s;
-                let line = validation_line(validation, self.paint);
+                let line = validation_line(validation, self.in_nats, self.paint);
                 self.line(&line);
             }
             Event::Sample(sample) => {
@@ -247,10 +255,12 @@ fn step_message(step: &Step, total: Option<u64>, validation_nats: Option<f64>) -
     message + &format!("  {} tokens/s", short(step.tokens_per_s))
 }
 
-fn validation_line(validation: &Validation, paint: Paint) -> String {
+fn validation_line(validation: &Validation, in_nats: bool, paint: Paint) -> String {
     let mut line = format!(
-        "step {}: validation {:.4} nats",
-        validation.step, validation.loss_nats
+        "step {}: validation {:.4}{}",
+        validation.step,
+        validation.loss_nats,
+        if in_nats { " nats" } else { "" }
     );
     // Bits are nats in another unit: the report has them.
     for (name, value) in validation

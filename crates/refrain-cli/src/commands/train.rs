@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use refrain::Compute;
+use refrain::nn::ForecastLoss;
 use refrain::run::settings::Task;
 use refrain::run::{Given, Run, Summary};
 use refrain::train::{Outcome, Surroundings};
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
     };
     let compute = Compute::new(context.isa, context.threads);
     let mut progress = Progress::new(context);
+    progress.in_nats(run.config().loss.is_none_or(ForecastLoss::is_likelihood));
     if args.resume.is_some() {
         progress.plan(run.total_steps(&compute));
         let step = run.progress().step;

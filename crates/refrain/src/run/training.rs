@@ -332,7 +332,12 @@ impl Run {
         let mut figures = Vec::new();
         let of_test = |key: &str| summary.test.as_ref().and_then(|test| test[key].as_f64());
         if let Some(nats) = of_test("loss_nats") {
-            figures.push(("test loss".into(), format!("{nats:.4} nats")));
+            let is_nats = self
+                .config
+                .loss
+                .is_none_or(crate::nn::ForecastLoss::is_likelihood);
+            let unit = if is_nats { " nats" } else { "" };
+            figures.push(("test loss".into(), format!("{nats:.4}{unit}")));
         }
         if let Some(accuracy) = of_test("accuracy") {
             figures.push(("test accuracy".into(), format!("{:.2} %", 100.0 * accuracy)));

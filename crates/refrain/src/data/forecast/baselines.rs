@@ -16,7 +16,7 @@ const SEASON_COLUMNS: usize = 8;
 /// A season whose steps go together less than this is none.
 const LEAST_CORRELATION: f64 = 0.2;
 /// Of seasons nearly as good as the best the shortest is taken: two days are no better a season than one.
-const NEARLY: f64 = 0.9;
+const NEARLY: f64 = 0.75;
 
 /// Steps that the linear model sees at most, and multiplications that its fit may take; beyond, windows are left out evenly.
 const LONGEST_LINEAR: usize = 2048;
