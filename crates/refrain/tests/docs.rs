@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use refrain::models::{
+use refrain::models::{EncoderDecoder, 
     Forecaster, ForecasterShape, InputShape, Labeller, LanguageModel, ModelConfig, Output,
 };
-use refrain::nn::{CellKind, ForecastLoss, Parameter, Parameters as _};
+use refrain::nn::{AttentionKind, CellKind, ForecastLoss, Parameter, Parameters as _};
 use refrain::optim::OptimizerKind;
 use refrain::run::forecast::{LINEAR_BIAS, LINEAR_WEIGHT};
 use refrain::run::settings::{
@@ -154,7 +154,7 @@ fn the_table_of_settings_is_true() {
 #[test]
 fn the_table_of_the_demos_is_true() {
     let text = read("docs/defaults.md");
-    let head = "| in the demo of | `lm` | `classify` | `tag` | `forecast` |";
+    let head = "| in the demo of | `lm` | `classify` | `tag` | `translate` | `caption` | `forecast` |";
     let mut found = BTreeMap::new();
     for row in tables(&text, head, 1 + Task::ALL.len()) {
         for (task, value) in Task::ALL.iter().zip(&row[1..]) {
@@ -195,7 +195,11 @@ fn tensor_names() -> BTreeSet<String> {
     ];
     let mut names = BTreeSet::new();
     let mut add = |parameter: &Parameter<f32>| {
-        names.insert(general(&parameter.name));
+        // A decoder's layers are those of other models with a name before theirs.
+        let name = parameter.name.as_str();
+        let own = name.strip_prefix("decoder.");
+        let own = own.filter(|own| !own.starts_with("bridge."));
+        names.insert(general(own.unwrap_or(name)));
     };
     for cell in CellKind::ALL {
         let recurrent = *cell != CellKind::Mlp;
@@ -228,6 +232,22 @@ fn tensor_names() -> BTreeSet<String> {
             shortcut: vec![0],
         };
         Forecaster::<f32>::zeros(&config, &shape).visit(&mut |parameter| add(parameter));
+        for &attention in AttentionKind::ALL {
+            let config = ModelConfig {
+                attention: if recurrent {
+                    attention
+                } else {
+                    AttentionKind::None
+                },
+                batch_norm: false,
+                ..config.clone()
+            };
+            let reads = [(&shapes[0], Output::Steps), (&shapes[3], Output::Features)];
+            for (shape, output) in reads {
+                let model = EncoderDecoder::<f32>::zeros(&config, shape, output, 5);
+                model.decoder.visit_all(&mut |parameter| add(parameter));
+            }
+        }
         let config = ModelConfig {
             bidirectional: false,
             ..config

@@ -21,6 +21,11 @@ pub fn png_of(svg: &str) -> Result<Vec<u8>> {
     };
     let mut fonts = fontdb::Database::new();
     fonts.load_system_fonts();
+    if let Some(family) = plain_family(&fonts) {
+        fonts.set_sans_serif_family(&family);
+        fonts.set_serif_family(&family);
+        fonts.set_monospace_family(&family);
+    }
     let options = Options {
         fontdb: Arc::new(fonts),
         ..Options::default()
@@ -37,6 +42,29 @@ pub fn png_of(svg: &str) -> Result<Vec<u8>> {
     pixels
         .encode_png()
         .map_err(|error| unusable(error.to_string()))
+}
+
+/// Families without serifs that systems have, the widest in signs first.
+const FAMILIES: [&str; 6] = [
+    "Noto Sans",
+    "DejaVu Sans",
+    "Liberation Sans",
+    "Arial",
+    "Helvetica Neue",
+    "Segoe UI",
+];
+
+/// What stands for `sans-serif` on this system: one of the usual families, else any.
+fn plain_family(fonts: &fontdb::Database) -> Option<String> {
+    let names = || {
+        fonts
+            .faces()
+            .flat_map(|face| face.families.iter().map(|(name, _)| name.as_str()))
+    };
+    let usual = FAMILIES
+        .into_iter()
+        .find(|&family| names().any(|name| name == family));
+    usual.or_else(|| names().next()).map(str::to_owned)
 }
 
 #[cfg(test)]
