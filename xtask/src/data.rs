@@ -55,6 +55,7 @@ const SETS: [Set; 11] = [
         need: Need::Conversion(
             "ETTh1.csv and ETTh2.csv, their first 20 months",
             convert::ett,
+            "refrain train forecast ETTh1.csv --validation 0.2 --test 0.2 --horizon 24 -o RUN",
         ),
     },
     Set {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use refrain::models::{EncoderDecoder, 
-    Forecaster, ForecasterShape, InputShape, Labeller, LanguageModel, ModelConfig, Output,
+use refrain::models::{
+    EncoderDecoder, Forecaster, ForecasterShape, InputShape, Labeller, LanguageModel, ModelConfig,
+    Output,
 };
 use refrain::nn::{AttentionKind, CellKind, ForecastLoss, Parameter, Parameters as _};
 use refrain::optim::OptimizerKind;
@@ -154,7 +155,8 @@ fn the_table_of_settings_is_true() {
 #[test]
 fn the_table_of_the_demos_is_true() {
     let text = read("docs/defaults.md");
-    let head = "| in the demo of | `lm` | `classify` | `tag` | `translate` | `caption` | `forecast` |";
+    let head =
+        "| in the demo of | `lm` | `classify` | `tag` | `translate` | `caption` | `forecast` |";
     let mut found = BTreeMap::new();
     for row in tables(&text, head, 1 + Task::ALL.len()) {
         for (task, value) in Task::ALL.iter().zip(&row[1..]) {

@@ -95,7 +95,7 @@ fn check(case: &Case) {
     };
     let rows = match case.output {
         Output::Steps | Output::Past => batch.steps.rows(),
-        Output::Sequence => batch.steps.batch(),
+        Output::Sequence | Output::Features => batch.steps.batch(),
     };
     let labels = LabelBatch {
         labels: (0..rows as u32).map(|row| row % CLASSES as u32).collect(),

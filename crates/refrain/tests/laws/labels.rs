@@ -212,7 +212,9 @@ fn content(case: &Case, padding: f32) -> Content {
 fn labels(case: &Case) -> Labels {
     let rng = &mut rng(case.seed ^ 1);
     match case.output {
-        Output::Sequence => Labels::Sequences(random_tokens(case.lengths.len(), CLASSES, rng)),
+        Output::Sequence | Output::Features => {
+            Labels::Sequences(random_tokens(case.lengths.len(), CLASSES, rng))
+        }
         Output::Steps | Output::Past => {
             let mut labels = random_tokens(case.lengths.iter().sum(), CLASSES, rng);
             labels
@@ -263,7 +265,7 @@ fn scores(
         model.scores(&compute, &mut space, &batch, None);
         let rows: Vec<usize> = match case.output {
             Output::Steps | Output::Past => rows_of(&batch.steps).map(|(place, _)| place).collect(),
-            Output::Sequence => (0..chosen.len()).collect(),
+            Output::Sequence | Output::Features => (0..chosen.len()).collect(),
         };
         assert_eq!(space.scores().rows(), rows.len());
         for (row, place) in rows.into_iter().enumerate() {
