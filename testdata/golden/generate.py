@@ -37,6 +37,10 @@ VOCAB_SIZE, EMBEDDING_SIZE, LM_HIDDEN_SIZE, NUM_LAYERS = 11, 6, 20, 2
 STREAMS, CHUNK, STEPS = 4, 7, 10
 LEARNING_RATE, CLIP_NORM = 0.01, 0.5
 
+# Encoder-decoder goldens. The targets are given in another order than their sources.
+SOURCE_VOCAB_SIZE, TARGET_VOCAB_SIZE = 8, 6
+SOURCE_LENGTHS, TARGET_LENGTHS, SOURCE_OF = [5, 3, 2], [4, 3, 1], [1, 2, 0]  # with the end
+
 # Optimiser goldens.
 WEIGHTS, WEIGHT_DECAY = 37, 0.25
 OPTIMIZERS = {
@@ -316,6 +320,101 @@ def language_model(cell, tied=False):
     return stored(inputs, results)
 
 
+class EncoderDecoder(nn.Module):
+    """Both directions of an encoder, a bridge, a decoder, attention: the names are those of a Refrain model file."""
+
+    def __init__(self, cell, attention):
+        super().__init__()
+        recurrent, encoded = {"gru": nn.GRU, "lstm": nn.LSTM}[cell], 2 * HIDDEN_SIZE
+        linear = lambda inputs, outputs: nn.Linear(inputs, outputs, bias=False)
+        self.kind = attention
+        self.encoder = nn.ModuleDict({
+            "embedding": nn.Embedding(SOURCE_VOCAB_SIZE, EMBEDDING_SIZE),
+            "rnn": recurrent(EMBEDDING_SIZE, HIDDEN_SIZE, bidirectional=True),
+        })
+        states = ("h", "c") if cell == "lstm" else ("h",)
+        self.decoder = nn.ModuleDict({
+            "embedding": nn.Embedding(TARGET_VOCAB_SIZE + 1, EMBEDDING_SIZE),
+            "bridge": nn.ModuleDict({f"{state}_l0": nn.Linear(encoded, HIDDEN_SIZE) for state in states}),
+            "rnn": recurrent(EMBEDDING_SIZE, HIDDEN_SIZE),
+        })
+        parts = {
+            "none": {},
+            "dot": {},
+            "general": {"query": linear(HIDDEN_SIZE, encoded)},
+            "additive": {"query": linear(HIDDEN_SIZE, HIDDEN_SIZE), "key": linear(encoded, HIDDEN_SIZE)},
+        }[attention]
+        if attention == "additive":
+            parts["score"] = nn.Module()
+            parts["score"].weight = nn.Parameter(torch.zeros(HIDDEN_SIZE))
+        if attention != "none":
+            parts["combine"] = linear(encoded + HIDDEN_SIZE, HIDDEN_SIZE)
+        self.attention = nn.ModuleDict(parts)
+        self.linear = nn.Linear(HIDDEN_SIZE, TARGET_VOCAB_SIZE + 1)
+
+    def attend(self, h, states):
+        """What comes of each step of a target (T, hidden) that sees a source (S, 2 hidden), and the alignment (T, S)."""
+        if self.kind == "dot":
+            scores = h @ (states[:, :HIDDEN_SIZE] + states[:, HIDDEN_SIZE:]).T
+        elif self.kind == "general":
+            scores = self.attention["query"](h) @ states.T
+        else:
+            sums = self.attention["query"](h)[:, None] + self.attention["key"](states)[None]
+            scores = torch.tanh(sums) @ self.attention["score"].weight
+        weights = torch.softmax(scores, 1)
+        return torch.tanh(self.attention["combine"](torch.cat([weights @ states, h], 1))), weights
+
+    def forward(self, sources, targets):
+        """For each target its scores and its alignment: the boundary is read first, then the target."""
+        vectors = [self.encoder["embedding"](source) for source in sources]
+        output, last = self.encoder["rnn"](nn.utils.rnn.pack_sequence(vectors))
+        output, lengths = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)
+        last = last[0] if isinstance(last, tuple) else last
+        summary = torch.cat([last[0], last[1]], 1)
+        scores, alignments = [], []
+        for target, source in zip(targets, SOURCE_OF):
+            bridge = self.decoder["bridge"]
+            state = torch.tanh(bridge["h_l0"](summary[source]))[None]
+            if "c_l0" in bridge:
+                state = (state, bridge["c_l0"](summary[source])[None])
+            boundary = torch.tensor([TARGET_VOCAB_SIZE])
+            h, _ = self.decoder["rnn"](self.decoder["embedding"](torch.cat([boundary, target])), state)
+            if self.kind != "none":
+                h, weights = self.attend(h, output[source, : lengths[source]])
+                alignments.append(nn.functional.pad(weights, (0, max(SOURCE_LENGTHS) - weights.shape[1])))
+            scores.append(self.linear(h))
+        return scores, alignments
+
+
+def step_after_step(sequences):
+    """Rows of the sequences as they are packed: all first ones, all second ones."""
+    return torch.stack([s[t] for t in range(max(map(len, sequences))) for s in sequences if t < len(s)])
+
+
+def encoder_decoder(cell, attention):
+    """Scores, alignment, mean loss and gradients of an encoder-decoder under teacher forcing."""
+    model = EncoderDecoder(cell, attention)
+    fill(model, scale=0.25)
+    sources = [torch.randint(SOURCE_VOCAB_SIZE, (length,)) for length in SOURCE_LENGTHS]
+    targets = [torch.randint(TARGET_VOCAB_SIZE, (length - 1,)) for length in TARGET_LENGTHS]
+    scores, alignments = model(sources, targets)
+    boundary = torch.tensor([TARGET_VOCAB_SIZE])
+    wanted = step_after_step([torch.cat([target, boundary]) for target in targets])
+    results = {"scores": step_after_step(scores)}
+    results["loss"] = nn.functional.cross_entropy(results["scores"], wanted)
+    results["loss"].backward()
+    if alignments:
+        results["alignment"] = step_after_step(alignments)
+    parameters = dict(model.named_parameters())
+    inputs = {
+        **parameters,
+        "sources": step_after_step(sources),
+        "inputs": step_after_step([torch.cat([boundary, target]) for target in targets]),
+        "targets": wanted,
+    }
+    return stored(inputs, {**results, **{f"d_{name}": value.grad for name, value in parameters.items()}})
+
+
 def optimizers():
     """Ten steps of every rule from the same weights with the same gradients, with weight decay."""
     inputs = {"weight": draw(WEIGHTS), "gradients": draw(STEPS, WEIGHTS, scale=0.5)}
@@ -404,6 +503,8 @@ def goldens():
     yield "batch_norm", batch_norm
     yield "forecast_losses", forecast_losses
     yield "forecaster", forecaster
+    for cell, attention in (("lstm", "none"), ("gru", "dot"), ("lstm", "general"), ("gru", "additive")):
+        yield f"encoder_decoder_{attention}", lambda c=cell, a=attention: encoder_decoder(c, a)
 
 
 def main():

@@ -1,6 +1,8 @@
 //! Every implementation equals the definition bit for bit: one chain of fused multiply-adds an element, written here as
 //! plain loops, whatever the shapes, the instruction set and the threads.
 
+#[path = "chains/attention.rs"]
+mod attention;
 #[path = "chains/norms.rs"]
 mod norms;
 

@@ -5,6 +5,8 @@
 
 #[path = "goldens/stack.rs"]
 mod stack;
+#[path = "goldens/writers.rs"]
+mod writers;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -14,6 +14,7 @@ mod model_files;
 mod plans;
 mod stacks;
 mod training;
+mod writers;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
