@@ -134,6 +134,7 @@ fn succeed(folder: &Path, args: &[String]) -> Output {
 /// A folder with the data that the documents name.
 fn folder_with_data() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("pictures")).unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     let text =
         "To be, or not to be, that is the question:\nwhether 'tis nobler in the mind to suffer\n";
@@ -183,7 +184,33 @@ fn folder_with_data() -> tempfile::TempDir {
     video.add_f32("inputs", &shape, &pixels).unwrap();
     video.add_i64("labels", &shape[..2], &labels).unwrap();
     write("video.npz", &video.finish().unwrap());
+    write_pairs(&write);
     folder
+}
+
+/// Sentences with translations, pictures with captions, a series.
+fn write_pairs(write: &dyn Fn(&str, &[u8])) {
+    for (part, times) in [("train", 12), ("val", 3), ("test", 3)] {
+        let german = "Ein Hund rennt.\nZwei Hunde rennen schnell.\n".repeat(times);
+        let english = "A dog runs.\nTwo dogs run fast.\n".repeat(times);
+        write(&format!("{part}.de"), german.as_bytes());
+        write(&format!("{part}.en"), english.as_bytes());
+    }
+    let captions: String = (0..12)
+        .map(|at| {
+            let (name, colour) = (format!("{at}.png"), ["black", "white"][at % 2]);
+            let svg = format!(
+                r#"<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8" fill="{colour}"/></svg>"#
+            );
+            let picture = refrain::run::plot::png_of(&svg).unwrap();
+            write(&format!("pictures/{name}"), &picture);
+            format!("{name}\ta {colour} square\n")
+        })
+        .collect();
+    write("captions.tsv", captions.as_bytes());
+    let rows = (0..400).map(|at| format!("{},{}\n", at % 24, (at * 7) % 13));
+    let series = format!("load,wind\n{}", rows.collect::<String>());
+    write("load.csv", series.as_bytes());
 }
 
 #[test]

@@ -67,7 +67,11 @@ fn captions_without_their_picture_are_refused() {
         &[&folder],
         &["broken.png"],
     );
-    refused(&place, "caption", &["captions.tsv"], &[], &["images"]);
+    let captions = place.name("captions.tsv");
+    let run = place.name("no-images");
+    let args = ["train", "caption", &captions, "-o", &run, "--json"];
+    let (code, message, _) = fail(&mut refrain(&args));
+    assert!(code == 2 && message.contains("images"), "{message}");
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn what_a_model_has_not_is_not_asked_of_it() {
         "--copy-unknown",
         "--json",
     ]));
-    assert!(code == 1 && message.contains("copy-unknown"), "{message}");
+    assert!(code == 2 && message.contains("copy-unknown"), "{message}");
     for model in [&plain, &pictures] {
         let args = ["inspect", "attention", model, "eins", "--json"];
         let (code, message, _) = fail(&mut refrain(&args));
