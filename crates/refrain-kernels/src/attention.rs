@@ -292,7 +292,12 @@ impl<T: Scalar> Kernel<T> for Forward<'_, T> {
     }
 }
 
-/// Attention; see [the module](self) for the equations.
+/// Attention: each query weighs the keys of one sequence and takes the weighted mean of their values.
+///
+/// ```text
+/// score_s = query · key_s    |    Σ_k v_k tanh(query_k + key_s,k)
+/// weight = softmax(score);   context = Σ_s weight_s value_s
+/// ```
 ///
 /// # Panics
 /// If the shapes do not fit.
