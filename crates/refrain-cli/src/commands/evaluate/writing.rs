@@ -18,7 +18,7 @@ use crate::errors::{Exit, failure};
 use crate::machine;
 use crate::table::{Align, Table, thousands};
 
-/// Words of a source, between spaces, from which on BLEU is told apart.
+/// Words of a source, between spaces, up to which BLEU is told apart.
 const LENGTHS: [usize; 4] = [8, 12, 16, 24];
 
 /// What `--json` writes.
@@ -200,7 +200,7 @@ fn table(score: &Score<'_>) -> Table {
     for of in &score.by_length {
         let to = of
             .to
-            .map_or_else(|| " or more".into(), |to| format!(" to {}", to - 1));
+            .map_or_else(|| " or more".into(), |to| format!(" to {to}"));
         row(
             format!("BLEU of {}{to} words", of.from),
             format!("{:.2}  ({} sentences)", of.bleu, thousands(of.examples)),
