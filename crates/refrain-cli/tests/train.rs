@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use support::{fail, lines, output, refrain, same_run, succeed, wait_until};
+use support::{fail, killed_and_resumed, lines, output, refrain, same_run, succeed, wait_until};
 
 const SMALL: &[&str] = &[
     "--hidden-size=24",
@@ -92,45 +92,9 @@ fn a_run_killed_anywhere_and_resumed_is_one_never_stopped() {
     let place = Place::new();
     let whole = place.path("whole");
     succeed(&mut place.train("whole", &[]));
-    let killed = place.path("killed");
-    let start = || {
-        place
-            .train("killed", &[])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
-    let go_on = || {
-        place
-            .resume("killed")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
-
-    // Before the first save: as soon as the settings stand.
-    let mut child = start();
-    wait_until(&mut child, "config.toml", || {
-        killed.join("config.toml").exists()
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // Then at moments spread over the run, most of them not at a saved state. A line of the metrics is a moment that can be
-    // waited for; what the process does just then is left to chance.
-    let mut kills = 0;
-    for share in [1, 9, 15, 31, 40, 62, 75, 90, 101] {
-        let mut child = go_on();
-        wait_until(&mut child, "a line", || {
-            lines(&killed.join("metrics.jsonl")) > share
-        });
-        if child.try_wait().unwrap().is_none() {
-            child.kill().unwrap();
-            kills += 1;
-        }
-        child.wait().unwrap();
-    }
+    let (killed, begin) = (place.path("killed"), place.train("killed", &[]));
+    let moments = [1, 9, 15, 31, 40, 62, 75, 90, 101];
+    let kills = killed_and_resumed(&killed, &moments, begin, || place.resume("killed"));
     assert!(kills >= 3, "the run was over too soon: {kills} kills");
     let end = succeed(&mut place.resume("killed"));
     assert_eq!(end["steps"], 120);

@@ -1,44 +1,9 @@
 //! Runs that are killed, stopped and resumed; on other threads and instructions; the built-in data.
 
-use std::process::Stdio;
-
 use refrain::checkpoint::{Container, TensorData};
 
-use crate::support::{lines, refrain, same_run, succeed, wait_until};
+use crate::support::{killed_and_resumed, refrain, same_run, succeed};
 use crate::{CLIPS, Kind, Place, REVIEWS, TAGS, TEXT};
-
-/// Kills a run at moments spread over it, and lets it go on each time; gives how often it was really killed.
-fn killed_and_resumed(place: &Place, kind: Kind) -> usize {
-    let run = place.path("killed");
-    let quiet = |mut command: std::process::Command| {
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
-    // Before the first save: as soon as the settings stand.
-    let mut child = quiet(place.train(kind, "killed", &[]));
-    wait_until(&mut child, "config.toml", || {
-        run.join("config.toml").exists()
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let mut kills = 0;
-    for share in [1, 8, 19, 33, 50, 71] {
-        let mut child = quiet(place.resume("killed"));
-        wait_until(&mut child, "a line", || {
-            lines(&run.join("metrics.jsonl")) > share
-        });
-        if child.try_wait().unwrap().is_none() {
-            child.kill().unwrap();
-            kills += 1;
-        }
-        child.wait().unwrap();
-    }
-    assert_eq!(succeed(&mut place.resume("killed"))["steps"], 80);
-    kills
-}
 
 fn check(kind: Kind) {
     let place = Place::new();
@@ -53,7 +18,11 @@ fn check(kind: Kind) {
     let end = succeed(place.resume("short").arg("--steps=80"));
     assert_eq!(end["steps"], 80);
     same_run(&place.path("short"), &whole);
-    let kills = killed_and_resumed(&place, kind);
+    let (run, begin) = (place.path("killed"), place.train(kind, "killed", &[]));
+    let kills = killed_and_resumed(&run, &[1, 8, 19, 33, 50, 71], begin, || {
+        place.resume("killed")
+    });
+    assert_eq!(succeed(&mut place.resume("killed"))["steps"], 80);
     assert!(kills >= 2, "the run was over too soon: {kills} kills");
     same_run(&place.path("killed"), &whole);
 }

@@ -103,3 +103,38 @@ pub(crate) fn lines(path: &Path) -> usize {
         bytes.iter().filter(|&&byte| byte == b'\n').count()
     })
 }
+
+/// Kills a run at moments spread over it, as soon as its settings stand and then again and again, and lets it go on each time;
+/// gives how often it was really killed. A moment is a number of lines of the metrics: it can be waited for; what the process
+/// does just then is left to chance.
+pub(crate) fn killed_and_resumed(
+    run: &Path,
+    moments: &[usize],
+    mut begin: Command,
+    resume: impl Fn() -> Command,
+) -> usize {
+    let quiet = |command: &mut Command| {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    // Before the first save.
+    let mut child = quiet(&mut begin);
+    wait_until(&mut child, "config.toml", || {
+        run.join("config.toml").exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut kills = 0;
+    for &moment in moments {
+        let mut child = quiet(&mut resume());
+        wait_until(&mut child, "a line", || {
+            lines(&run.join("metrics.jsonl")) > moment
+        });
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    kills
+}

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{lines, output, refrain, same_run, succeed, wait_until};
+use crate::support::{killed_and_resumed, output, refrain, same_run, succeed};
 use crate::{Kind, PAIRS, PICTURES, Place};
 
 fn check(kind: Kind) {
@@ -22,21 +22,9 @@ fn check(kind: Kind) {
         60
     );
     same_run(&place.path("short"), &whole);
-    // Killed in the middle, twice.
-    let run = place.path("killed");
-    for (at, mut command) in [
-        (9, place.train(kind, "killed", &[])),
-        (31, place.resume("killed")),
-    ] {
-        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = quiet.spawn().unwrap();
-        wait_until(&mut child, "a line", || {
-            lines(&run.join("metrics.jsonl")) > at
-        });
-        // It may have come to its end by itself.
-        child.kill().ok();
-        child.wait().unwrap();
-    }
+    let (run, begin) = (place.path("killed"), place.train(kind, "killed", &[]));
+    let kills = killed_and_resumed(&run, &[1, 9, 20, 31, 48], begin, || place.resume("killed"));
+    assert!(kills >= 1, "the run was over too soon: {kills} kills");
     assert_eq!(succeed(&mut place.resume("killed"))["steps"], 60);
     same_run(&run, &whole);
 }

@@ -127,9 +127,14 @@ impl<T: Scalar> EncoderDecoder<T> {
         (!self.encoder.gives_sequences()).then_some(self.config.pooling)
     }
 
-    /// Lays the weights out for the kernels; `with_backward` also for the backward pass.
-    pub fn pack(&mut self, space: &mut EncoderDecoderSpace<T>, with_backward: bool) {
+    /// Makes tied weights one again, after the embedding has changed.
+    pub fn tie(&mut self) {
         self.decoder.tie();
+    }
+
+    /// Lays the weights out for the kernels; `with_backward` also for the backward pass. Tied weights must be
+    /// [one](EncoderDecoder::tie).
+    pub fn pack(&self, space: &mut EncoderDecoderSpace<T>, with_backward: bool) {
         self.encoder.pack(&mut space.encoder, with_backward);
         self.decoder.pack(&mut space.decoder, with_backward);
     }
@@ -260,6 +265,7 @@ impl<T: Scalar> EncoderDecoder<T> {
         target: &TargetBatch,
         mask: Option<DropoutKey>,
     ) -> f64 {
+        self.tie();
         self.pack(space, true);
         self.scores(compute, space, source, target, mask);
         let total =

@@ -7,7 +7,7 @@ use refrain_kernels::Compute;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::model::{model_path, settings_of};
+use super::model::{check_size, model_path, settings_of, take, unfit};
 use super::settings::Resolved;
 use crate::checkpoint::{ModelFile, Tensor};
 use crate::data::Standardisation;
@@ -128,24 +128,11 @@ impl LoadedForecaster {
         let config = settings_of(path, &file)?;
         let mut encoding = encoding_of(path, &mut file, &config)?;
         let shape = encoding.shape();
-        let stored = file.tensors.iter().map(|(_, tensor)| tensor.data().len());
-        let stored: usize = stored.sum();
-        if shape.parameter_estimate(&config.model) > 2.0 * stored as f64 + 4096.0 {
-            return Err(wrong(
-                path,
-                format!("it holds {stored} numbers, fewer than its `config` asks for"),
-            ));
-        }
+        let parameters = shape.parameter_estimate(&config.model);
+        check_size(path, &file, parameters)?;
         let mut model = Forecaster::zeros(&config.model, &shape);
         let mut result = Ok(());
-        let mut take = |parameter: &mut Parameter<f32>| {
-            if result.is_ok() {
-                match file.tensors.take(&parameter.name, &parameter.shape) {
-                    Ok(values) => parameter.value = values,
-                    Err(error) => result = Err(error),
-                }
-            }
-        };
+        let mut take = |parameter: &mut Parameter<f32>| take(&mut file, parameter, &mut result);
         model.visit_mut(&mut |parameter| take(parameter));
         model.visit_buffers_mut(&mut |buffer| take(buffer));
         result?;
@@ -168,17 +155,9 @@ impl LoadedForecaster {
     }
 }
 
-fn wrong(path: &Path, problem: String) -> Error {
-    Error::Model {
-        path: path.to_owned(),
-        problem,
-        hint: "train it again, or use the version of refrain that wrote it".into(),
-    }
-}
-
 /// What the file says of how numbers are read; nothing of it is trusted.
 fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<ForecastEncoding> {
-    let wrong = |problem: String| wrong(path, problem);
+    let wrong = |problem: String| unfit(path, problem);
     let input = file.input.take().unwrap_or_default();
     let input: StoredInput = serde_json::from_value(input)
         .map_err(|error| wrong(format!("its `input` cannot be read: {error}")))?;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::model::{model_path, settings_of};
+use super::model::{check_size, model_path, settings_of, take, unfit};
 use super::settings::{Resolved, Task};
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::encoding::{Input, NumberInput, StoredInput};
 use crate::data::{Encoding, Standardisation, TokenKind, Vocabulary};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::{Labeller, Output};
-use crate::nn::Parameters as _;
+use crate::nn::{Parameter, Parameters as _};
 
 /// The most numbers that a step of a model file may have: no picture of a step is larger.
 const MAX_STEP: usize = 1 << 24;
@@ -80,7 +80,7 @@ pub fn labeller_file(
         trained,
         ..ModelFile::default()
     };
-    let mut insert = |parameter: &crate::nn::Parameter<f32>| {
+    let mut insert = |parameter: &Parameter<f32>| {
         let tensor = Tensor::f32(&parameter.shape, parameter.value.clone());
         file.tensors.insert(parameter.name.clone(), tensor);
     };
@@ -107,17 +107,8 @@ impl LoadedLabeller {
     pub fn from_file(path: &Path, mut file: ModelFile) -> Result<Self> {
         let config = settings_of(path, &file)?;
         let encoding = encoding_of(path, &mut file, &config)?;
-        let stored: usize = file
-            .tensors
-            .iter()
-            .map(|(_, tensor)| tensor.data().len())
-            .sum();
-        if parameter_estimate(&config, &encoding) > 2.0 * stored as f64 + 4096.0 {
-            return Err(wrong(
-                path,
-                format!("it holds {stored} numbers, fewer than its `config` asks for"),
-            ));
-        }
+        let parameters = parameter_estimate(&config, &encoding);
+        check_size(path, &file, parameters)?;
         let mut model = Labeller::zeros(
             &config.model,
             &encoding.shape(),
@@ -125,14 +116,7 @@ impl LoadedLabeller {
             encoding.labels.len(),
         );
         let mut result = Ok(());
-        let mut take = |parameter: &mut crate::nn::Parameter<f32>| {
-            if result.is_ok() {
-                match file.tensors.take(&parameter.name, &parameter.shape) {
-                    Ok(values) => parameter.value = values,
-                    Err(error) => result = Err(error),
-                }
-            }
-        };
+        let mut take = |parameter: &mut Parameter<f32>| take(&mut file, parameter, &mut result);
         model.visit_mut(&mut |parameter| take(parameter));
         model.visit_buffers_mut(&mut |buffer| take(buffer));
         result?;
@@ -147,17 +131,9 @@ impl LoadedLabeller {
     }
 }
 
-fn wrong(path: &Path, problem: String) -> Error {
-    Error::Model {
-        path: path.to_owned(),
-        problem,
-        hint: "train it again, or use the version of refrain that wrote it".into(),
-    }
-}
-
 /// What the file says of the model's input; nothing of it is trusted.
 fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<Encoding> {
-    let wrong = |problem: &str| wrong(path, problem.into());
+    let wrong = |problem: &str| unfit(path, problem);
     let input = file
         .input
         .take()
@@ -195,7 +171,7 @@ pub(super) fn input_of(
     file: &mut ModelFile,
     per_step: bool,
 ) -> Result<Input> {
-    let wrong = |problem: &str| wrong(path, problem.into());
+    let wrong = |problem: &str| unfit(path, problem);
     let input: StoredInput = serde_json::from_value(stored)
         .map_err(|error| wrong(&format!("its `input` cannot be read: {error}")))?;
     Ok(match (input, vocabulary) {

@@ -13,6 +13,7 @@ use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::Vocabulary;
 use crate::error::{Error, Result};
 use crate::models::LanguageModel;
+use crate::nn::Parameter;
 
 /// A model read from a file.
 #[derive(Clone, Debug)]
@@ -34,11 +35,7 @@ pub struct LoadedModel {
 /// # Errors
 /// [`Error::Model`] if they cannot be used.
 pub fn settings_of(path: &Path, file: &ModelFile) -> Result<Resolved> {
-    let wrong = |problem: String| Error::Model {
-        path: path.to_owned(),
-        problem,
-        hint: "train it again, or use the version of refrain that wrote it".into(),
-    };
+    let wrong = |problem: String| unfit(path, problem);
     Settings::from_model_config(Value::Object(file.config.clone()))
         .map_err(|error| {
             wrong(format!(
@@ -95,6 +92,36 @@ impl AnyModel {
     }
 }
 
+/// A model file that cannot be used.
+pub(super) fn unfit(path: &Path, problem: impl Into<String>) -> Error {
+    Error::Model {
+        path: path.to_owned(),
+        problem: problem.into(),
+        hint: "train it again, or use the version of refrain that wrote it".into(),
+    }
+}
+
+/// Refuses a file whose configuration asks for far more numbers than it holds, before anything of that size is allocated.
+pub(super) fn check_size(path: &Path, file: &ModelFile, parameters: f64) -> Result<()> {
+    let tensors = file.tensors.iter();
+    let stored: usize = tensors.map(|(_, tensor)| tensor.data().len()).sum();
+    if parameters > 2.0 * stored as f64 + 4096.0 {
+        let problem = format!("it holds {stored} numbers, fewer than its `config` asks for");
+        return Err(unfit(path, problem));
+    }
+    Ok(())
+}
+
+/// Takes a parameter's numbers out of a file, unless an earlier one failed.
+pub(super) fn take(file: &mut ModelFile, parameter: &mut Parameter<f32>, result: &mut Result<()>) {
+    if result.is_ok() {
+        match file.tensors.take(&parameter.name, &parameter.shape) {
+            Ok(values) => parameter.value = values,
+            Err(error) => *result = Err(error),
+        }
+    }
+}
+
 /// The model file that `path` means: itself, or the best model of a run folder, or its last one where there is no best.
 ///
 /// # Errors
@@ -128,11 +155,7 @@ impl LoadedModel {
     }
 
     fn from_file(path: &Path, mut file: ModelFile) -> Result<Self> {
-        let wrong = |problem: String| Error::Model {
-            path: path.to_owned(),
-            problem,
-            hint: "train it again, or use the version of refrain that wrote it".into(),
-        };
+        let wrong = |problem: String| unfit(path, problem);
         let config = settings_of(path, &file)?;
         if config.task != Task::Lm {
             return Err(Error::Model {
@@ -141,7 +164,7 @@ impl LoadedModel {
                 hint: "`refrain predict` and `refrain evaluate` use it; `refrain info` tells what it is".into(),
             });
         }
-        let Vocabularies::One(vocabulary) = file.vocabularies else {
+        let Vocabularies::One(vocabulary) = std::mem::take(&mut file.vocabularies) else {
             return Err(wrong(
                 "its `vocabulary` is not that of a language model".into(),
             ));
@@ -160,26 +183,14 @@ impl LoadedModel {
                 None => "it has no tensor `embedding.weight`".into(),
             }));
         }
-        let stored: usize = file
-            .tensors
-            .iter()
-            .map(|(_, tensor)| tensor.data().len())
-            .sum();
-        if config.model.parameter_estimate(vocabulary.len()) > 2.0 * stored as f64 + 1024.0 {
-            return Err(wrong(format!(
-                "it holds {stored} numbers, fewer than its `config` asks for"
-            )));
-        }
+        check_size(
+            path,
+            &file,
+            config.model.parameter_estimate(vocabulary.len()),
+        )?;
         let mut model = LanguageModel::zeros(&config.model, vocabulary.len());
         let mut result = Ok(());
-        model.visit_all_mut(&mut |parameter| {
-            if result.is_ok() {
-                match file.tensors.take(&parameter.name, &parameter.shape) {
-                    Ok(values) => parameter.value = values,
-                    Err(error) => result = Err(error),
-                }
-            }
-        });
+        model.visit_all_mut(&mut |parameter| take(&mut file, parameter, &mut result));
         result?;
         file.tensors.finish()?;
         if model.config.tie_weights && model.linear.weight.value != model.embedding.weight.value {

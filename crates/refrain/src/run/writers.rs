@@ -6,7 +6,7 @@ use refrain_kernels::Compute;
 use serde_json::{Map, Value};
 
 use super::labels::input_of;
-use super::model::{model_path, settings_of};
+use super::model::{check_size, model_path, settings_of, take, unfit};
 use super::settings::{Resolved, Task};
 use crate::checkpoint::{ModelFile, Tensor, Vocabularies};
 use crate::data::encoding::{Encoding, Input};
@@ -15,7 +15,7 @@ use crate::data::{PairEncoding, RawPairs, Vocabulary};
 use crate::error::{Error, Result};
 use crate::generate::{Beam, Hypothesis};
 use crate::models::{EncoderDecoder, EncoderDecoderSpace, Output};
-use crate::nn::Parameters as _;
+use crate::nn::{Parameter, Parameters as _};
 use crate::train::{Wording, pair_loss, write_all};
 
 /// How targets are searched for where nothing else is asked for.
@@ -92,7 +92,7 @@ pub fn writer_file(
         ..ModelFile::default()
     };
     let tied = model.config.tie_weights;
-    let mut insert = |parameter: &crate::nn::Parameter<f32>| {
+    let mut insert = |parameter: &Parameter<f32>| {
         // A tied weight is the embedding's, also before the next pass copies it.
         let value = if tied && parameter.name == "linear.weight" {
             &model.decoder.embedding.weight.value
@@ -105,14 +105,6 @@ pub fn writer_file(
     model.visit_all(&mut |parameter| insert(parameter));
     model.visit_buffers(&mut |buffer| insert(buffer));
     file
-}
-
-fn wrong(path: &Path, problem: String) -> Error {
-    Error::Model {
-        path: path.to_owned(),
-        problem,
-        hint: "train it again, or use the version of refrain that wrote it".into(),
-    }
 }
 
 impl LoadedWriter {
@@ -133,20 +125,10 @@ impl LoadedWriter {
     pub fn from_file(path: &Path, mut file: ModelFile) -> Result<Self> {
         let config = settings_of(path, &file)?;
         let encoding = encoding_of(path, &mut file, &config)?;
-        let stored: usize = file
-            .tensors
-            .iter()
-            .map(|(_, tensor)| tensor.data().len())
-            .sum();
-        let estimate = config
+        let parameters = config
             .model
             .encoder_decoder_estimate(&encoding.shape(), encoding.target.len());
-        if estimate > 2.0 * stored as f64 + 4096.0 {
-            return Err(wrong(
-                path,
-                format!("it holds {stored} numbers, fewer than its `config` asks for"),
-            ));
-        }
+        check_size(path, &file, parameters)?;
         let mut model = EncoderDecoder::zeros(
             &config.model,
             &encoding.shape(),
@@ -154,14 +136,7 @@ impl LoadedWriter {
             encoding.target.len(),
         );
         let mut result = Ok(());
-        let mut take = |parameter: &mut crate::nn::Parameter<f32>| {
-            if result.is_ok() {
-                match file.tensors.take(&parameter.name, &parameter.shape) {
-                    Ok(values) => parameter.value = values,
-                    Err(error) => result = Err(error),
-                }
-            }
-        };
+        let mut take = |parameter: &mut Parameter<f32>| take(&mut file, parameter, &mut result);
         model.visit_all_mut(&mut |parameter| take(parameter));
         model.visit_buffers_mut(&mut |buffer| take(buffer));
         result?;
@@ -169,10 +144,9 @@ impl LoadedWriter {
         let decoder = &model.decoder;
         if model.config.tie_weights && decoder.linear.weight.value != decoder.embedding.weight.value
         {
-            return Err(wrong(
+            return Err(unfit(
                 path,
-                "its weights are tied, but `linear.weight` is not `decoder.embedding.weight`"
-                    .into(),
+                "its weights are tied, but `linear.weight` is not `decoder.embedding.weight`",
             ));
         }
         Ok(Self {
@@ -187,7 +161,7 @@ impl LoadedWriter {
 
 /// What the file says of the model's input and output; nothing of it is trusted.
 fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<PairEncoding> {
-    let wrong = |problem: &str| wrong(path, problem.into());
+    let wrong = |problem: &str| unfit(path, problem);
     let mut stored = file
         .input
         .take()
@@ -256,7 +230,6 @@ pub struct PairLoss {
 #[derive(Debug)]
 pub struct Writer<'m> {
     loaded: &'m LoadedWriter,
-    model: EncoderDecoder<f32>,
     compute: Compute,
     space: EncoderDecoderSpace<f32>,
     beam: Beam,
@@ -290,12 +263,10 @@ impl<'m> Writer<'m> {
                 hint: "leave it out, or train with `--tokens word --attention general`".into(),
             });
         }
-        let mut model = loaded.model.clone();
         let mut space = EncoderDecoderSpace::default();
-        model.pack(&mut space, false);
+        loaded.model.pack(&mut space, false);
         Ok(Self {
             loaded,
-            model,
             compute,
             space,
             beam: Beam {
@@ -318,12 +289,28 @@ impl<'m> Writer<'m> {
     /// How likely the references are under the model.
     ///
     /// # Errors
-    /// [`Error::Unusable`] where the sources are of another kind or shape than the model reads.
-    pub fn loss(&mut self, raw: &RawPairs, name: &str) -> Result<PairLoss> {
+    /// [`Error::Unusable`] where the sources are of another kind or shape than the model reads; [`Error::Memory`] where a
+    /// reference is so long that its scores would take more than `available_bytes`.
+    pub fn loss(
+        &mut self,
+        raw: &RawPairs,
+        name: &str,
+        available_bytes: Option<u64>,
+    ) -> Result<PairLoss> {
         let encoded = self.loaded.encoding.encode(raw, name)?;
         let examples = &encoded.examples;
+        let longest = examples.longest_target() + 1;
+        // A batch of shorter ones takes no more than one so long.
+        let scores = 8.0 * longest as f64 * (self.loaded.encoding.target.len() + 1) as f64;
+        if let Some(available_bytes) = available_bytes.filter(|&bytes| scores > bytes as f64) {
+            return Err(Error::Memory {
+                needed_bytes: scores as u64,
+                available_bytes,
+                hint: format!("the longest reference has {longest} tokens: leave it out"),
+            });
+        }
         Ok(PairLoss {
-            nats: pair_loss(&self.compute, &self.model, &mut self.space, examples),
+            nats: pair_loss(&self.compute, &self.loaded.model, &mut self.space, examples),
             tokens: examples.target_tokens(),
             unknown: encoded.unknown_sources,
         })
@@ -340,7 +327,7 @@ impl<'m> Writer<'m> {
         let wording = self.wording();
         let found = write_all(
             &self.compute,
-            &self.model,
+            &self.loaded.model,
             &mut self.space,
             &examples,
             &sources,

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use refrain_kernels::{Compute, DropoutKey, Panels};
 
 use super::buckets::BucketPlan;
+use super::buffers::KeptBuffers;
 use super::events::Start;
 use super::labels::batches_of_rows;
-use super::{Carried, Score, StepLoss, Task};
+use super::{Score, StepLoss, Task};
 use crate::data::forecast::{ForecastEncoding, ForecastExamples, ForecastMode};
-use crate::error::{Error, Result};
 use crate::metrics::{
     ErrorMeans, ForecastBaseline, ForecastErrors, ForecastReport, ForecastRoll, ForecastStretch,
     ForecastTarget,
@@ -68,8 +68,8 @@ pub struct ForecastTask {
     space: ForecasterSpace<f32>,
     batch: SequenceBatch<f32>,
     targets: Panels<f32>,
-    /// The buffers (running statistics) before the last step.
-    previous: Vec<Vec<f32>>,
+    /// Before the last step.
+    previous: KeptBuffers,
 }
 
 impl ForecastTask {
@@ -80,7 +80,7 @@ impl ForecastTask {
     #[must_use]
     pub fn new(model: Forecaster<f32>, data: ForecastData, batch: usize, seed: u64) -> Self {
         let plan = BucketPlan::new(data.train.lengths().to_vec(), batch, seed);
-        let mut task = Self {
+        Self {
             model,
             data,
             plan,
@@ -88,10 +88,8 @@ impl ForecastTask {
             space: ForecasterSpace::default(),
             batch: SequenceBatch::default(),
             targets: Panels::default(),
-            previous: Vec::new(),
-        };
-        task.keep_buffers();
-        task
+            previous: KeptBuffers::default(),
+        }
     }
 
     /// The model.
@@ -104,13 +102,6 @@ impl ForecastTask {
     #[must_use]
     pub fn data(&self) -> &ForecastData {
         &self.data
-    }
-
-    fn keep_buffers(&mut self) {
-        self.previous.clear();
-        let previous = &mut self.previous;
-        self.model
-            .visit_buffers(&mut |buffer| previous.push(buffer.value.clone()));
     }
 
     /// How far off the model is on some examples.
@@ -460,7 +451,7 @@ impl Task for ForecastTask {
     }
 
     fn step(&mut self, compute: &Compute, step: u64) -> StepLoss {
-        self.keep_buffers();
+        self.previous.keep(&self.model);
         let Self {
             model,
             data,
@@ -488,35 +479,11 @@ impl Task for ForecastTask {
     }
 
     fn undo_step(&mut self) {
-        let mut previous = self.previous.iter();
-        self.model.visit_buffers_mut(&mut |buffer| {
-            if let Some(values) = previous.next() {
-                buffer.value.copy_from_slice(values);
-            }
-        });
+        self.previous.put_back(&mut self.model);
     }
 
     fn validate(&mut self, compute: &Compute) -> Option<Score> {
         self.score(compute, ForecastPart::Validation)
             .map(|score| score.score())
-    }
-
-    fn sample(&mut self, _compute: &Compute, _step: u64) -> Option<String> {
-        None
-    }
-
-    fn carried(&self) -> Vec<Carried> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, carried: Vec<Carried>) -> Result<()> {
-        match carried.first() {
-            None => Ok(()),
-            Some(Carried { name, shape, .. }) => Err(Error::Shape {
-                name: format!("carried.{name}"),
-                found: shape.clone(),
-                expected: Vec::new(),
-            }),
-        }
     }
 }

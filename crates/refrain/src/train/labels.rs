@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use refrain_kernels::{Compute, DropoutKey};
 
 use super::buckets::BucketPlan;
+use super::buffers::KeptBuffers;
 use super::events::{Start, Validation};
-use super::{Carried, Purpose, Score, StepLoss, Task, keyed_rng};
+use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Encoding;
 use crate::data::examples::{Content, Examples, Labels, Starts, hide_rare_words};
-use crate::error::{Error, Result};
 use crate::metrics::Confusion;
 use crate::models::{LabelBatch, Labeller, LabellerSpace, SequenceBatch, rows_of};
 use crate::nn::Parameters;
@@ -45,8 +45,8 @@ pub struct LabelTask {
     space: LabellerSpace<f32>,
     batch: SequenceBatch<f32>,
     labels: LabelBatch,
-    /// The buffers (running statistics) before the last step.
-    previous: Vec<Vec<f32>>,
+    /// Before the last step.
+    previous: KeptBuffers,
 }
 
 /// A score with all that was confused.
@@ -92,7 +92,7 @@ impl LabelTask {
     #[must_use]
     pub fn new(model: Labeller<f32>, data: LabelData, plan: LabelPlan) -> Self {
         let buckets = BucketPlan::new(data.train.lengths().to_vec(), plan.batch, plan.seed);
-        let mut task = Self {
+        Self {
             name: plan.name,
             starts: data.train.starts(),
             model,
@@ -102,10 +102,8 @@ impl LabelTask {
             space: LabellerSpace::default(),
             batch: SequenceBatch::default(),
             labels: LabelBatch::default(),
-            previous: Vec::new(),
-        };
-        task.keep_buffers();
-        task
+            previous: KeptBuffers::default(),
+        }
     }
 
     /// The model.
@@ -118,19 +116,6 @@ impl LabelTask {
     #[must_use]
     pub fn data(&self) -> &LabelData {
         &self.data
-    }
-
-    fn keep_buffers(&mut self) {
-        let mut previous = std::mem::take(&mut self.previous);
-        let mut at = 0;
-        self.model.visit_buffers(&mut |buffer| {
-            match previous.get_mut(at) {
-                Some(values) => values.copy_from_slice(&buffer.value),
-                None => previous.push(buffer.value.clone()),
-            }
-            at += 1;
-        });
-        self.previous = previous;
     }
 
     /// The score of the validation part with what was confused, if there is one.
@@ -276,7 +261,7 @@ impl Task for LabelTask {
     }
 
     fn step(&mut self, compute: &Compute, step: u64) -> StepLoss {
-        self.keep_buffers();
+        self.previous.keep(&self.model);
         let Self {
             model,
             data,
@@ -310,12 +295,7 @@ impl Task for LabelTask {
     }
 
     fn undo_step(&mut self) {
-        let mut previous = self.previous.iter();
-        self.model.visit_buffers_mut(&mut |buffer| {
-            if let Some(values) = previous.next() {
-                buffer.value.copy_from_slice(values);
-            }
-        });
+        self.previous.put_back(&mut self.model);
     }
 
     fn validate(&mut self, compute: &Compute) -> Option<Score> {
@@ -330,25 +310,6 @@ impl Task for LabelTask {
                 new_accuracy > best_accuracy
             }
             _ => new.loss_nats < best.loss_nats,
-        }
-    }
-
-    fn sample(&mut self, _compute: &Compute, _step: u64) -> Option<String> {
-        None
-    }
-
-    fn carried(&self) -> Vec<Carried> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, carried: Vec<Carried>) -> Result<()> {
-        match carried.first() {
-            None => Ok(()),
-            Some(Carried { name, shape, .. }) => Err(Error::Shape {
-                name: format!("carried.{name}"),
-                found: shape.clone(),
-                expected: Vec::new(),
-            }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bptt;
 mod buckets;
+mod buffers;
 mod config;
 pub mod events;
 mod forecast;

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use refrain_kernels::{Compute, DropoutKey};
 
 use super::buckets::BucketPlan;
+use super::buffers::KeptBuffers;
 use super::events::{Start, Validation};
-use super::{Carried, Purpose, Score, StepLoss, Task, keyed_rng};
+use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::examples::{Content, Examples, hide_rare_words};
 use crate::data::{PairEncoding, PairExamples, Vocabulary};
-use crate::error::{Error, Result};
 use crate::generate::{Beam, Hypothesis};
 use crate::metrics::{bleu, chrf, exact_match};
 use crate::models::{
@@ -71,8 +71,8 @@ pub struct PairTask {
     space: EncoderDecoderSpace<f32>,
     source: SequenceBatch<f32>,
     target: TargetBatch,
-    /// The buffers (running statistics) before the last step.
-    previous: Vec<Vec<f32>>,
+    /// Before the last step.
+    previous: KeptBuffers,
 }
 
 /// How well a model writes.
@@ -118,7 +118,7 @@ impl PairTask {
             source + target
         });
         let buckets = BucketPlan::new(lengths.collect(), plan.batch, plan.seed);
-        let mut task = Self {
+        Self {
             plan,
             model,
             data,
@@ -126,10 +126,8 @@ impl PairTask {
             space: EncoderDecoderSpace::default(),
             source: SequenceBatch::default(),
             target: TargetBatch::default(),
-            previous: Vec::new(),
-        };
-        task.keep_buffers();
-        task
+            previous: KeptBuffers::default(),
+        }
     }
 
     /// The model.
@@ -144,19 +142,6 @@ impl PairTask {
         &self.data
     }
 
-    fn keep_buffers(&mut self) {
-        let mut previous = std::mem::take(&mut self.previous);
-        let mut at = 0;
-        self.model.visit_buffers(&mut |buffer| {
-            match previous.get_mut(at) {
-                Some(values) => values.copy_from_slice(&buffer.value),
-                None => previous.push(buffer.value.clone()),
-            }
-            at += 1;
-        });
-        self.previous = previous;
-    }
-
     /// The score of the test part, if there is one.
     pub fn score_test(&mut self, compute: &Compute) -> Option<PairScore> {
         let Self {
@@ -168,6 +153,7 @@ impl PairTask {
         } = self;
         let examples = data.test.as_ref()?;
         let data = (examples, &data.encoding.target);
+        model.tie();
         model.pack(space, false);
         Some(score_pairs(
             compute,
@@ -326,7 +312,7 @@ impl Task for PairTask {
     }
 
     fn step(&mut self, compute: &Compute, step: u64) -> StepLoss {
-        self.keep_buffers();
+        self.previous.keep(&self.model);
         let Self {
             plan,
             model,
@@ -356,12 +342,7 @@ impl Task for PairTask {
     }
 
     fn undo_step(&mut self) {
-        let mut previous = self.previous.iter();
-        self.model.visit_buffers_mut(&mut |buffer| {
-            if let Some(values) = previous.next() {
-                buffer.value.copy_from_slice(values);
-            }
-        });
+        self.previous.put_back(&mut self.model);
     }
 
     /// The loss of all pairs, and how good the likeliest token after the other is for the first ones.
@@ -382,6 +363,7 @@ impl Task for PairTask {
             ..plan.wording
         };
         let data = (examples, &data.encoding.target);
+        model.tie();
         model.pack(space, false);
         let score = score_pairs(compute, model, space, data, wording, WRITTEN_IN_VALIDATION);
         Some(score.score())
@@ -406,26 +388,12 @@ impl Task for PairTask {
             ..
         } = self;
         let examples = data.validation.as_ref().unwrap_or(&data.train);
+        model.tie();
         model.pack(space, false);
         let first = [0];
         let found = write_all(compute, model, space, examples, &first, plan.wording);
         let text = data.encoding.target.decode(&found.first()?.tokens);
         let reference = examples.references(0).first()?;
         Some(format!("{text}\n({reference})"))
-    }
-
-    fn carried(&self) -> Vec<Carried> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, carried: Vec<Carried>) -> Result<()> {
-        match carried.first() {
-            None => Ok(()),
-            Some(Carried { name, shape, .. }) => Err(Error::Shape {
-                name: format!("carried.{name}"),
-                found: shape.clone(),
-                expected: Vec::new(),
-            }),
-        }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use refrain_kernels::Compute;
 
 use super::events::{Start, Validation};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::Parameters;
 
 /// The loss of a gradient step.
@@ -65,14 +65,27 @@ pub trait Task: Send {
     }
 
     /// Something drawn from the model after step `step`, to be shown, if the task draws.
-    fn sample(&mut self, compute: &Compute, step: u64) -> Option<String>;
+    fn sample(&mut self, _compute: &Compute, _step: u64) -> Option<String> {
+        None
+    }
 
     /// What must be saved beside the parameters for the next step.
-    fn carried(&self) -> Vec<Carried>;
+    fn carried(&self) -> Vec<Carried> {
+        Vec::new()
+    }
 
     /// Puts back what [`Task::carried`] gave.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the arrays are not those of this task.
-    fn restore(&mut self, carried: Vec<Carried>) -> Result<()>;
+    /// [`Error::Shape`] if the arrays are not those of this task.
+    fn restore(&mut self, carried: Vec<Carried>) -> Result<()> {
+        match carried.first() {
+            None => Ok(()),
+            Some(Carried { name, shape, .. }) => Err(Error::Shape {
+                name: format!("carried.{name}"),
+                found: shape.clone(),
+                expected: Vec::new(),
+            }),
+        }
+    }
 }

@@ -122,7 +122,7 @@ fn compute(case: &Case) -> Compute {
 
 /// The losses of the tokens of each pair, in batches that are given.
 fn losses(case: &Case, examples: &PairExamples, batches: &[Vec<usize>]) -> Vec<Vec<u64>> {
-    let (mut model, compute) = (model(case), compute(case));
+    let (model, compute) = (model(case), compute(case));
     let mut space = EncoderDecoderSpace::default();
     let (mut source, mut target) = (SequenceBatch::default(), TargetBatch::default());
     model.pack(&mut space, false);
@@ -155,7 +155,7 @@ fn write(
     sources: &[usize],
     wording: Wording,
 ) -> Vec<Hypothesis> {
-    let (mut model, mut space) = (model(case), EncoderDecoderSpace::default());
+    let (model, mut space) = (model(case), EncoderDecoderSpace::default());
     model.pack(&mut space, false);
     write_all(
         &compute(case),
@@ -176,7 +176,7 @@ struct Read {
 
 impl Read {
     fn new(case: &Case, examples: &PairExamples, source: usize) -> Self {
-        let (compute, mut model) = (compute(case), model(case));
+        let (compute, model) = (compute(case), model(case));
         let (mut space, mut batch) = (EncoderDecoderSpace::default(), SequenceBatch::default());
         model.pack(&mut space, false);
         examples.fill_sources(&[source], &mut batch);
@@ -269,7 +269,7 @@ proptest! {
             .iter()
             .map(|pair| pair.iter().fold(0.0, |sum, &loss| sum + f64::from_bits(loss)))
             .sum();
-        let (mut model, mut space) = (model(&case), EncoderDecoderSpace::default());
+        let (model, mut space) = (model(&case), EncoderDecoderSpace::default());
         model.pack(&mut space, false);
         let mean = pair_loss(&compute(&case), &model, &mut space, &examples);
         prop_assert_eq!(mean.to_bits(), (sum / examples.target_tokens() as f64).to_bits());
@@ -326,7 +326,7 @@ proptest! {
     #[test]
     fn steps_are_the_whole_target(case in cases()) {
         let examples = examples(&case.pairs);
-        let (compute, mut model) = (compute(&case), model(&case));
+        let (compute, model) = (compute(&case), model(&case));
         let mut space = EncoderDecoderSpace::default();
         let (mut source, mut target) = (SequenceBatch::default(), TargetBatch::default());
         let pairs: Vec<usize> = (0..examples.len()).collect();
@@ -442,7 +442,7 @@ fn train(case: &Case, compute: &Compute) -> Trained {
     trained
         .validation
         .extend(metrics.map(|value| value.to_bits()));
-    let (mut model, mut space) = (task.model().clone(), EncoderDecoderSpace::default());
+    let (model, mut space) = (task.model().clone(), EncoderDecoderSpace::default());
     model.pack(&mut space, false);
     let sources: Vec<usize> = (0..case.pairs.len()).collect();
     trained.written = write_all(compute, &model, &mut space, &examples, &sources, wording);

@@ -6,7 +6,7 @@ use refrain::data::captions::{CaptionOptions, read_captions};
 use refrain::data::encoding::Input;
 use refrain::data::pairs::{PairOptions, read_references};
 use refrain::data::{OnBadRow, RawPairs};
-use refrain::metrics::{Bleu, BleuOfLengths, bleu, bleu_by_length, chrf, exact_match};
+use refrain::metrics::{BleuOfLengths, bleu, bleu_by_length, chrf, exact_match};
 use refrain::run::writers::{LoadedWriter, Writer};
 use serde::Serialize;
 
@@ -125,7 +125,7 @@ pub(super) fn run(
     let compute = context.compute();
     let copy_unknown = args.beam.copy_unknown;
     let mut writer = Writer::new(loaded, compute, args.beam.search(), copy_unknown)?;
-    let loss = writer.loss(&raw, &name)?;
+    let loss = writer.loss(&raw, &name, machine::available_bytes())?;
     if !loss.nats.is_finite() {
         return Err(failure(
             format!("the loss is {}", loss.nats),
@@ -158,7 +158,7 @@ pub(super) fn run(
         bleu: score.score,
         chrf: chrf(&texts, &references),
         exact_match: exact_match(&texts, &references),
-        precisions: precisions(&score),
+        precisions: score.precisions,
         brevity_penalty: score.brevity_penalty,
         by_length: by_length.into_iter().map(OfLength::from).collect(),
     };
@@ -168,10 +168,6 @@ pub(super) fn run(
         write!(context.out, "{}", table(&score))?;
     }
     Ok(Exit::Done)
-}
-
-fn precisions(score: &Bleu) -> [f64; 4] {
-    score.precisions
 }
 
 fn table(score: &Score<'_>) -> Table {

@@ -98,59 +98,54 @@ fn map_parts<T, U>(parts: Parts<T>, make: impl Fn(T) -> U) -> Parts<U> {
     }
 }
 
-/// Encodes the parts; notes say what was not known and what was left out.
-fn encode_parts(
+/// Encodes a part; notes say what was not known and what was cut.
+fn encode(
     encoding: &PairEncoding,
-    parts: &Parts<RawPairs>,
+    (raw, name): (&RawPairs, &str),
+    what: &str,
+    notes: &mut Vec<String>,
+) -> Result<PairExamples> {
+    let encoded = encoding.encode(raw, name)?;
+    for (unknown, side) in [
+        (encoded.unknown_sources, "sources"),
+        (encoded.unknown_targets, "targets"),
+    ] {
+        if unknown > 0 {
+            notes.push(format!(
+                "{unknown} tokens of the {side} of the {what} part do not occur in the training part"
+            ));
+        }
+    }
+    if encoded.cut > 0 {
+        notes.push(format!(
+            "{} sources of the {what} part were cut to `max-length`",
+            encoded.cut
+        ));
+    }
+    Ok(encoded.examples)
+}
+
+/// Leaves out the pairs of the training part that are too long: cut, they would be learnt as if they were whole.
+fn leave_out_longer(
+    train: &mut PairExamples,
     name: &str,
     max_length: Option<usize>,
     notes: &mut Vec<String>,
-) -> Result<(PairExamples, Option<PairExamples>, Option<PairExamples>)> {
-    let mut encode = |raw: &RawPairs, name: &str, what: &str| -> Result<PairExamples> {
-        let encoded = encoding.encode(raw, name)?;
-        let mut examples = encoded.examples;
-        for (unknown, side) in [
-            (encoded.unknown_sources, "sources"),
-            (encoded.unknown_targets, "targets"),
-        ] {
-            if unknown > 0 {
-                notes.push(format!(
-                    "{unknown} tokens of the {side} of the {what} part do not occur in the training part"
-                ));
-            }
-        }
-        if what == "training" {
-            let most = max_length.unwrap_or(usize::MAX);
-            let left_out = examples.leave_out_longer(most);
-            if left_out > 0 {
-                notes.push(format!(
-                    "{left_out} pairs of the training part are longer than `max-length`, {most} tokens, and are left out"
-                ));
-            }
-        } else if encoded.cut > 0 {
-            notes.push(format!(
-                "{} sources of the {what} part were cut to `max-length`",
-                encoded.cut
-            ));
-        }
-        if examples.is_empty() {
-            return Err(Error::Unusable {
-                problem: format!("no pair of the {what} part of `{name}` can be used"),
-                hint: "give shorter sentences, or a greater `--max-length`".into(),
-            });
-        }
-        Ok(examples)
-    };
-    let train = encode(&parts.train, name, "training")?;
-    let validation = parts.validation.as_ref();
-    let validation = validation
-        .map(|(raw, name)| encode(raw, name, "validation"))
-        .transpose()?;
-    let test = parts.test.as_ref();
-    let test = test
-        .map(|(raw, name)| encode(raw, name, "test"))
-        .transpose()?;
-    Ok((train, validation, test))
+) -> Result<()> {
+    let most = max_length.unwrap_or(usize::MAX);
+    let left_out = train.leave_out_longer(most);
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} pairs of the training part are longer than `max-length`, {most} tokens, and are left out"
+        ));
+    }
+    if train.is_empty() {
+        return Err(Error::Unusable {
+            problem: format!("no pair of the training part of `{name}` can be used"),
+            hint: "give shorter sentences, or a greater `--max-length`".into(),
+        });
+    }
+    Ok(())
 }
 
 /// Reads the data, makes the encoding of the training part, estimates the memory.
@@ -172,7 +167,6 @@ pub(super) fn prepare(
         check_fixed(&captions.pictures, &name)?;
     }
     let mut notes = parts.notes.clone();
-    // A cut source would be learnt as if it were whole: longer pairs are left out after they were encoded whole.
     let kind = config.tokens.unwrap_or_else(|| {
         let kind = choose_kind(&parts.train);
         if kind != TokenKind::Word {
@@ -192,8 +186,18 @@ pub(super) fn prepare(
     };
     let (mut encoding, counts) = PairEncoding::fit(&parts.train, options)?;
     let max_length = config.max_length;
-    let (train, validation, test) = encode_parts(&encoding, &parts, &name, max_length, &mut notes)?;
+    let train = (&parts.train, name.as_str());
+    let mut train = encode(&encoding, train, "training", &mut notes)?;
+    leave_out_longer(&mut train, &name, max_length, &mut notes)?;
+    // What is scored is read as `predict` and `evaluate` will read.
     encoding.source.max_length = max_length;
+    let mut scored = |part: &Option<(RawPairs, String)>, what: &str| {
+        let part = part.as_ref();
+        part.map(|(raw, name)| encode(&encoding, (raw, name), what, &mut notes))
+            .transpose()
+    };
+    let validation = scored(&parts.validation, "validation")?;
+    let test = scored(&parts.test, "test")?;
     encoding.longest_target = train.longest_target();
     let unknown = encoding.source.words().and_then(|words| words.unknown_id());
     let data = PairData {
@@ -246,9 +250,14 @@ fn memory(config: &Resolved, data: &PairData, raw: &RawPairs, given: &Given<'_>)
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         lengths.iter().take(config.batch).sum()
     };
+    // One target by itself may be longer than a batch that is scored.
+    let scored = [&data.validation, &data.test].into_iter().flatten();
+    let longest_scored = scored.map(PairExamples::longest_target).max().unwrap_or(0);
     let rows = (
         largest(lengths(|pair| pair.0)).max(SCORED_ROWS),
-        largest(lengths(|pair| pair.1)).max(SCORED_ROWS),
+        largest(lengths(|pair| pair.1))
+            .max(SCORED_ROWS)
+            .max(longest_scored),
     );
     let model = config.model.encoder_decoder_memory(
         &data.encoding.shape(),
