@@ -93,7 +93,7 @@ impl LoadedLabeller {
     /// Reads a model file, or the best model of a run folder.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Run`], or [`Error::Model`] naming what does not fit.
+    /// [`Error::Io`](crate::Error::Io), [`Error::Run`](crate::Error::Run), or [`Error::Model`](crate::Error::Model) naming what does not fit.
     pub fn open(path: &Path) -> Result<Self> {
         let path = model_path(path)?;
         let file = ModelFile::load(&path)?;
@@ -103,7 +103,7 @@ impl LoadedLabeller {
     /// From a file that was read.
     ///
     /// # Errors
-    /// [`Error::Model`] naming what does not fit.
+    /// [`Error::Model`](crate::Error::Model) naming what does not fit.
     pub fn from_file(path: &Path, mut file: ModelFile) -> Result<Self> {
         let config = settings_of(path, &file)?;
         let encoding = encoding_of(path, &mut file, &config)?;
@@ -163,7 +163,7 @@ fn encoding_of(path: &Path, file: &mut ModelFile, config: &Resolved) -> Result<E
 /// What a stored input means: texts, words or numbers, with the vocabulary, the alphabet and the scales of the file.
 ///
 /// # Errors
-/// [`Error::Model`] naming what does not fit.
+/// [`Error::Model`](crate::Error::Model) naming what does not fit.
 pub(super) fn input_of(
     path: &Path,
     stored: Value,
