@@ -7,17 +7,11 @@ steps lie in its part, what it sees may reach back. Prints a JSON line for each 
 and the median of the seconds of training in an epoch, scoring left out.
 """
 
-import copy
-import json
-import math
-import time
-
 import numpy as np
 import torch
 from torch import nn
 
-from labels import arguments, fail, learning_rate, recurrent
-from workload import median
+from labels import arguments, fail, fit, recurrent
 
 SCORED_ROWS = 8192  # rows over time of a batch that is only scored
 
@@ -33,6 +27,10 @@ class Windows:
 
     def __len__(self):
         return len(self.starts)
+
+    def epoch(self, batch, rng):
+        order = rng.permutation(len(self))
+        return [order[at : at + batch] for at in range(0, len(order), batch)]
 
     def batch(self, chosen):
         """Inputs (context, batch, columns) and targets (batch, horizon, columns)."""
@@ -66,9 +64,7 @@ class Forecaster(nn.Module):
         return answers
 
 
-@torch.inference_mode()
 def errors(model, windows, context):
-    model.eval()
     squared = absolute = count = 0.0
     size = max(1, SCORED_ROWS // context)
     for start in range(0, len(windows), size):
@@ -77,7 +73,6 @@ def errors(model, windows, context):
         squared += float((distance**2).sum())
         absolute += float(distance.abs().sum())
         count += distance.numel()
-    model.train()
     return {"mse": squared / count, "mae": absolute / count}
 
 
@@ -93,56 +88,21 @@ def main():
     train_part = values[: ends[0]]
     values = torch.from_numpy(((values - train_part.mean(0)) / train_part.std(0)).astype(np.float32))
     starts = [settings.context, *ends[:2]]
-    train, validation, test = (
-        Windows(values, np.arange(start, end - settings.horizon + 1), settings) for start, end in zip(starts, ends)
-    )
+    parts = {
+        name: Windows(values, np.arange(start, end - settings.horizon + 1), settings)
+        for name, start, end in zip(("train", "validation", "test"), starts, ends)
+    }
     model = Forecaster(settings, columns)
     distance = nn.functional.mse_loss if settings.loss == "mse" else nn.functional.l1_loss
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    steps_per_epoch = math.ceil(len(train) / settings.batch)
-    steps = round(settings.epochs * steps_per_epoch)
-    step, epoch, best, best_weights, seconds = 0, 0, math.inf, None, []
-    while step < steps:
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(train))
-        spent, losses, found = 0.0, [], None
-        for at in range(0, len(order), settings.batch):
-            before = time.perf_counter()
-            step += 1
-            optimizer.param_groups[0]["lr"] = learning_rate(settings, step, steps)
-            inputs, targets = train.batch(order[at : at + settings.batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss = distance(model(inputs), targets)
-            loss.backward()
-            if settings.clip_norm != "none":
-                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            optimizer.step()
-            losses.append(loss.item())
-            spent += time.perf_counter() - before
-            if step % settings.eval_every == 0 or step == steps:
-                found = errors(model, validation, settings.context)
-                if found[settings.loss] < best:
-                    best, best_weights = found[settings.loss], copy.deepcopy(model.state_dict())
-            if step == steps:
-                break
-        epoch += 1
-        if len(losses) == steps_per_epoch:
-            seconds.append(spent)
-        line = {"epoch": epoch, "seconds": spent, "train_loss": sum(losses) / len(losses), "validation": found}
-        print(json.dumps(line), flush=True)
-    model.load_state_dict(best_weights)
-    report = {
-        "validation": {settings.loss: best},
-        "test": errors(model, test, settings.context),
-        "seconds_per_epoch": median(seconds or [spent]),
-        "epochs": seconds,
-        "parameters": sum(value.numel() for value in model.parameters()),
-        "threads": args.threads,
-        "machine": {"torch": torch.__version__, "isa": torch.backends.cpu.get_cpu_capability()},
-    }
-    print(json.dumps(report), flush=True)
+
+    def loss_of(chosen):
+        inputs, targets = parts["train"].batch(chosen)
+        return distance(model(inputs), targets)
+
+    def scores_of(part):
+        return errors(model, parts[part], settings.context)
+
+    fit(args, settings, model, parts["train"], loss_of, scores_of, settings.loss, rising=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the scripts that train on labels share: settings, batches, the model, the loop.
+"""What the scripts that train share: settings, batches, the loop; and the model of those that train on labels.
 
 All follow Refrain: the same sizes, initialisation, dropout, buckets of like length, schedule, clipping and Adam, one score of
 the validation part every `eval_every` steps, and the test part scored once with the weights that were best there. Packed
@@ -37,7 +37,8 @@ PLAIN = {
     "schedule": ["constant", "cosine"],
     "class_weights": ["none"],
     "lowercase": [False],
-    "max_length": ["none"],
+    "tie_weights": [False],
+    "shared_vocabulary": [False],
 }
 
 
@@ -65,9 +66,12 @@ class Settings(dict):
             fail(f"the settings have no `{name}`")
 
 
-def arguments(description):
+def arguments(description, more=None):
+    """The command line and the settings; `more` has further paths by name, with what argparse is told of them."""
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("train", type=Path, help="the training part")
+    for name, options in (more or {}).items():
+        parser.add_argument(name, type=Path, **options)
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--settings", type=Path, required=True, help="JSON: a Refrain run's resolved settings")
@@ -105,6 +109,29 @@ def classes_of(labels):
     return {label: at for at, label in enumerate(sorted(set(labels)))}
 
 
+def bucketed(lengths, batch, rng):
+    """The batches of an epoch: pools of the shuffled examples sorted by falling length, cut, and shuffled again."""
+    order = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), POOL * batch):
+        pool = order[start : start + POOL * batch]
+        pool = pool[np.argsort(-lengths[pool], kind="stable")]
+        batches += [pool[at : at + batch] for at in range(0, len(pool), batch)]
+    return [batches[at] for at in rng.permutation(len(batches))]
+
+
+def scoring(lengths):
+    """By falling length in batches of some thousand rows."""
+    batches, rows = [], SCORED_ROWS
+    for at in np.argsort(-lengths, kind="stable"):
+        if rows + lengths[at] > SCORED_ROWS:
+            batches.append([])
+            rows = 0
+        batches[-1].append(at)
+        rows += lengths[at]
+    return [np.array(batch) for batch in batches]
+
+
 class Examples:
     """Sequences one after the other, with a label each or a label for each step."""
 
@@ -112,6 +139,9 @@ class Examples:
         self.content, self.labels, self.per_step = content, labels, per_step
         self.lengths = np.asarray(lengths)
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+
+    def __len__(self):
+        return len(self.lengths)
 
     def batch(self, chosen):
         """Rows over time of some examples by falling length, how many there are at each step, and their labels."""
@@ -123,24 +153,10 @@ class Examples:
         return self.content[rows], torch.from_numpy(alive.sum(1)), labels
 
     def epoch(self, batch, rng):
-        order = rng.permutation(len(self.lengths))
-        batches = []
-        for start in range(0, len(order), POOL * batch):
-            pool = order[start : start + POOL * batch]
-            pool = pool[np.argsort(-self.lengths[pool], kind="stable")]
-            batches += [pool[at : at + batch] for at in range(0, len(pool), batch)]
-        return [batches[at] for at in rng.permutation(len(batches))]
+        return bucketed(self.lengths, batch, rng)
 
     def scoring(self):
-        """By falling length in batches of some thousand rows."""
-        batches, rows = [], SCORED_ROWS
-        for at in np.argsort(-self.lengths, kind="stable"):
-            if rows + self.lengths[at] > SCORED_ROWS:
-                batches.append([])
-                rows = 0
-            batches[-1].append(at)
-            rows += self.lengths[at]
-        return [np.array(batch) for batch in batches]
+        return scoring(self.lengths)
 
 
 def recurrent(settings, input_size):
@@ -220,9 +236,7 @@ class Labeller(nn.Module):
         return output.amax(0)
 
 
-@torch.inference_mode()
 def accuracy(model, examples):
-    model.eval()
     right = total = 0
     for chosen in examples.scoring():
         rows, sizes, labels = examples.batch(chosen)
@@ -230,7 +244,6 @@ def accuracy(model, examples):
         known = labels != NO_LABEL
         right += int((found[known] == labels[known]).sum())
         total += int(known.sum())
-    model.train()
     return right / total
 
 
@@ -245,27 +258,28 @@ def learning_rate(settings, step, steps):
     return peak * (COSINE_END + (1 - COSINE_END) * share)
 
 
-def train(args, settings, model, parts):
-    """Trains, prints a JSON line for each epoch and a last one with the test part's accuracy and the median time."""
+def fit(args, settings, model, examples, loss_of, scores_of, metric, rising=True):
+    """Trains, prints a JSON line for each epoch and a last one with the scores of the test part and the median time.
+
+    `examples.epoch(batch, rng)` gives the batches of an epoch, `loss_of(batch)` the loss of one, `scores_of(part)` the scores
+    of `validation` or `test`, of which `metric` tells the best weights.
+    """
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     optimizer = kind(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    examples = parts["train"]
-    steps_per_epoch = math.ceil(len(examples.lengths) / settings.batch)
+    steps_per_epoch = math.ceil(len(examples) / settings.batch)
     steps = round(settings.epochs * steps_per_epoch)
-    step, best, best_weights, seconds = 0, -1.0, None, []
-    epoch = 0
+    step, epoch, best, best_weights, seconds = 0, 0, None, None, []
     while step < steps:
         rng = np.random.default_rng([settings.seed, epoch])
         spent, losses, found = 0.0, [], None
-        for chosen in examples.epoch(settings.batch, rng):
+        for batch in examples.epoch(settings.batch, rng):
             before = time.perf_counter()
             step += 1
             optimizer.param_groups[0]["lr"] = learning_rate(settings, step, steps)
-            rows, sizes, labels = examples.batch(chosen)
             optimizer.zero_grad(set_to_none=True)
-            loss = nn.functional.cross_entropy(model(rows, sizes), labels, ignore_index=NO_LABEL)
+            loss = loss_of(batch)
             loss.backward()
             if settings.clip_norm != "none":
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
@@ -273,8 +287,8 @@ def train(args, settings, model, parts):
             losses.append(loss.item())
             spent += time.perf_counter() - before
             if step % settings.eval_every == 0 or step == steps:
-                found = accuracy(model, parts["validation"])
-                if found > best:
+                found = scored(model, scores_of, "validation")
+                if best is None or (found[metric] > best[metric]) == rising:
                     best, best_weights = found, copy.deepcopy(model.state_dict())
             if step == steps:
                 break
@@ -283,12 +297,12 @@ def train(args, settings, model, parts):
             seconds.append(spent)
         line = {"epoch": epoch, "seconds": spent, "train_loss": sum(losses) / len(losses)}
         if found is not None:
-            line["validation"] = {"accuracy": found}
+            line["validation"] = found
         print(json.dumps(line), flush=True)
     model.load_state_dict(best_weights)
     report = {
-        "validation": {"accuracy": best},
-        "test": {"accuracy": accuracy(model, parts["test"])},
+        "validation": best,
+        "test": scored(model, scores_of, "test"),
         "seconds_per_epoch": median(seconds or [spent]),
         "epochs": seconds,
         "parameters": sum(value.numel() for value in model.parameters()),
@@ -296,3 +310,21 @@ def train(args, settings, model, parts):
         "machine": {"torch": torch.__version__, "isa": torch.backends.cpu.get_cpu_capability()},
     }
     print(json.dumps(report), flush=True)
+
+
+@torch.inference_mode()
+def scored(model, scores_of, part):
+    model.eval()
+    scores = scores_of(part)
+    model.train()
+    return scores
+
+
+def train(args, settings, model, parts):
+    """Trains a labeller by the accuracy of its validation part."""
+
+    def loss_of(chosen):
+        rows, sizes, labels = parts["train"].batch(chosen)
+        return nn.functional.cross_entropy(model(rows, sizes), labels, ignore_index=NO_LABEL)
+
+    fit(args, settings, model, parts["train"], loss_of, lambda part: {"accuracy": accuracy(model, parts[part])}, "accuracy")

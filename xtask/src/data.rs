@@ -182,18 +182,15 @@ pub(crate) fn unpacked(set: &str, file: &str) -> Result<Vec<u8>> {
     convert::bytes(&source.join(file))
 }
 
-/// Writes the clips of `grid_video` into a folder, as the chore does.
-pub(crate) fn grid_video(to: &Path) -> Result<()> {
-    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), "grid_video")?;
-    convert::grid_video(&source, to)?;
-    Ok(())
-}
-
-/// Writes the series of `ett` into a folder, as the chore does.
-pub(crate) fn ett(to: &Path) -> Result<()> {
-    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), "ett")?;
-    convert::ett(&source, to)?;
-    Ok(())
+/// Writes the files of a data set that needs it into a folder, as the chore does.
+pub(crate) fn converted(name: &str, to: &Path) -> Result<()> {
+    let set = SETS.iter().find(|set| set.name == name);
+    let set = set.with_context(|| format!("there is no data set `{name}`"))?;
+    let source = source_folder(env::var_os("REFRAIN_DATA").map(PathBuf::from), name)?;
+    match set.need {
+        Need::Conversion(_, convert, _) => convert(&source, to).map(|_| ()),
+        Need::Nothing(_) => Ok(()),
+    }
 }
 
 /// Where a data set lies.

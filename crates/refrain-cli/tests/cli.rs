@@ -94,7 +94,9 @@ fn version_names_the_instruction_set() {
     let output = refrain(&["-V"]).output().unwrap();
     let best = String::from_utf8(output.stdout).unwrap();
     assert!(
-        best.ends_with("(scalar)\n") || best.ends_with("(avx2)\n"),
+        ["(scalar)\n", "(avx2)\n", "(avx512)\n"]
+            .iter()
+            .any(|isa| best.ends_with(isa)),
         "{best}"
     );
 }
@@ -132,7 +134,7 @@ fn wrong_usage_is_told_and_ends_with_2() {
             "seed_beside_resume",
             &["train", "--resume", "r", "--seed", "3"],
         ),
-        ("isa_of_a_later_version", &["info", "m", "--isa", "avx512"]),
+        ("unknown_isa", &["info", "m", "--isa", "sse2"]),
         ("no_threads", &["info", "m", "--threads", "0"]),
         (
             "greedy_and_warm",

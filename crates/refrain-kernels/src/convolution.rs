@@ -300,7 +300,7 @@ unsafe fn correlate<V: Lanes>(
     let row = (shape.width + 2) * pixel;
     // Kernel rows of one walk; narrow pictures: several panels, or the chains would wait for each other.
     let outer = if depth <= DEPTH_BLOCK { 3 } else { 1 };
-    let step = if shape.width <= 3 { panels } else { 1 };
+    let step = if shape.width <= 3 { panels } else { V::TILE.1 };
     let walk = Walk {
         outer,
         a_outer: shape.row().cast_signed(),
@@ -312,6 +312,7 @@ unsafe fn correlate<V: Lanes>(
     // SAFETY: the caller promises a picture with its border in `input` and in `output`, and `panels` panels of weights.
     unsafe {
         for panel in (0..panels).step_by(step.max(1)) {
+            let step = step.min(panels - panel);
             for y in 0..shape.height {
                 let c = output.add(row + pixel + y * row + panel * GROUP);
                 for p in 0..step {
@@ -453,14 +454,18 @@ unsafe fn correlate_gradient<V: Lanes>(
     };
     // SAFETY: the caller promises a picture with its border in `input` and `d_full`, and the blocks of both gradients.
     unsafe {
-        for panel in 0..geometry.panels {
+        for panel in (0..geometry.panels).step_by(V::TILE.1) {
+            let wide = V::TILE.1.min(geometry.panels - panel);
             let d = d_full.add(full.inside() + panel * GROUP);
             for kernel_row in 0..3 {
                 let rows = 3 * shape.channels;
                 let c = gradients.add((panel * depth + kernel_row * rows) * GROUP);
                 let a = input.add(kernel_row * shape.row());
-                tiles::<V>(rows, 1, c, (GROUP, 0), a, 1, d, 0, walk);
+                tiles::<V>(rows, wide, c, (GROUP, depth * GROUP), a, 1, d, GROUP, walk);
             }
+        }
+        for panel in 0..geometry.panels {
+            let d = d_full.add(full.inside() + panel * GROUP);
             let to = gradients.add((geometry.panels * depth + panel) * GROUP);
             let mut sum = V::load(to);
             for y in 0..full.height {

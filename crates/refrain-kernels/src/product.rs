@@ -5,7 +5,7 @@ use crate::cells::Cell;
 use crate::compute::{Compute, Shared};
 use crate::panels::{Block, GROUP, Packed, Panels};
 use crate::scalar::Scalar;
-use crate::simd::{Kernel, Lanes};
+use crate::simd::{Kernel, Lanes, Registers};
 
 /// Inputs of a panel that are worked through before the next rows: 256 blocks of `f32` are 16 KiB, half of the
 /// first-level cache.
@@ -69,7 +69,7 @@ unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
     }
 }
 
-/// `rows` rows of one to four panels, tile by tile; the rows of the tiles differ by one at most.
+/// `rows` rows of some neighbouring panels, tile by tile; the rows of the tiles differ by one at most.
 #[inline(always)]
 pub(crate) unsafe fn tiles<V: Lanes>(
     rows: usize,
@@ -82,82 +82,65 @@ pub(crate) unsafe fn tiles<V: Lanes>(
     b_panel: usize,
     walk: Walk,
 ) {
-    // SAFETY: as in `tile`; the row offsets stay within `rows`.
-    unsafe {
-        // Without vector registers a tile is one row of one panel; the larger ones are then not even compiled.
-        if const { V::ACCUMULATORS == 1 } {
-            for panel in 0..panels {
-                for row in 0..rows {
-                    let (c, b) = (
-                        c.add(row * c_stride.0 + panel * c_stride.1),
-                        b.add(panel * b_panel),
-                    );
-                    tile::<V, 1, 1>(c, c_stride, a.add(row * a_row), a_row, b, b_panel, walk);
-                }
-            }
-            return;
-        }
-        if rows <= 3 {
-            // Few rows: several panels at once, or the chains would wait for each other.
-            let mut panel = 0;
-            while panel < panels {
-                let (c, b) = (c.add(panel * c_stride.1), b.add(panel * b_panel));
-                let left = panels - panel;
-                panel += match (rows, left) {
-                    (1, 4..) => {
-                        tile::<V, 1, 4>(c, c_stride, a, a_row, b, b_panel, walk);
-                        4
-                    }
-                    (1, 3) => {
-                        tile::<V, 1, 3>(c, c_stride, a, a_row, b, b_panel, walk);
-                        3
-                    }
-                    (1, 2) => {
-                        tile::<V, 1, 2>(c, c_stride, a, a_row, b, b_panel, walk);
-                        2
-                    }
-                    (1, _) => {
-                        tile::<V, 1, 1>(c, c_stride, a, a_row, b, b_panel, walk);
-                        1
-                    }
-                    (2, 2..) => {
-                        tile::<V, 2, 2>(c, c_stride, a, a_row, b, b_panel, walk);
-                        2
-                    }
-                    (2, _) => {
-                        tile::<V, 2, 1>(c, c_stride, a, a_row, b, b_panel, walk);
-                        1
-                    }
-                    (3, 2..) => {
-                        tile::<V, 3, 2>(c, c_stride, a, a_row, b, b_panel, walk);
-                        2
-                    }
-                    _ => {
-                        tile::<V, 3, 1>(c, c_stride, a, a_row, b, b_panel, walk);
-                        1
-                    }
-                };
-            }
-            return;
-        }
-        for panel in 0..panels {
+    let mut panel = 0;
+    while panel < panels {
+        let left = panels - panel;
+        // Few rows: several panels at once, or the chains would wait for each other.
+        let wide = match rows {
+            _ if const { V::TILE.0 == 1 } => 1,
+            1 => 4.min(left),
+            2 | 3 => 2.min(left),
+            _ => V::TILE.1.min(left),
+        };
+        // SAFETY: as in `tile`; the row offsets stay within `rows`.
+        unsafe {
             let (c, b) = (c.add(panel * c_stride.1), b.add(panel * b_panel));
-            let count = rows.div_ceil(V::ACCUMULATORS);
+            let count = rows.div_ceil(V::TILE.0);
             let mut row = 0;
             for at in 0..count {
                 let end = (at + 1) * rows / count;
                 let (c, a) = (c.add(row * c_stride.0), a.add(row * a_row));
-                match end - row {
-                    1 => tile::<V, 1, 1>(c, c_stride, a, a_row, b, b_panel, walk),
-                    2 => tile::<V, 2, 1>(c, c_stride, a, a_row, b, b_panel, walk),
-                    3 => tile::<V, 3, 1>(c, c_stride, a, a_row, b, b_panel, walk),
-                    4 => tile::<V, 4, 1>(c, c_stride, a, a_row, b, b_panel, walk),
-                    5 => tile::<V, 5, 1>(c, c_stride, a, a_row, b, b_panel, walk),
-                    _ => tile::<V, 6, 1>(c, c_stride, a, a_row, b, b_panel, walk),
-                }
+                sized_tile::<V>((end - row, wide), c, c_stride, a, a_row, b, b_panel, walk);
                 row = end;
             }
         }
+        panel += wide;
+    }
+}
+
+/// The tile of a size that [`tiles`] asks for; sizes for which these lanes have no registers are not even compiled.
+#[inline(always)]
+unsafe fn sized_tile<V: Lanes>(
+    size: (usize, usize),
+    c: *mut V::Scalar,
+    c_stride: (usize, usize),
+    a: *const V::Scalar,
+    a_row: usize,
+    b: *const V::Scalar,
+    b_panel: usize,
+    walk: Walk,
+) {
+    macro_rules! one_of {
+        ($(($rows:literal, $panels:literal))*) => {
+            match size {
+                $(($rows, $panels) => {
+                    // SAFETY: as in `tile`.
+                    unsafe { tile::<V, $rows, $panels>(c, c_stride, a, a_row, b, b_panel, walk) }
+                })*
+                _ => unreachable!("a tile of {size:?}"),
+            }
+        };
+    }
+    if const { V::TILE.0 == 1 } {
+        one_of!((1, 1))
+    } else if const { V::TILE.1 == 1 } {
+        one_of!((1, 4)(1, 3)(1, 2)(2, 2)(3, 2)(1, 1)(2, 1)(3, 1)(4, 1)(5, 1)(6, 1))
+    } else {
+        one_of!(
+            (1, 4)(1, 3)(1, 2)(2, 2)(3, 2)(4, 2)(5, 2)(6, 2)(7, 2)(8, 2)(9, 2)(10, 2)(11, 2)(12, 2)(
+                1, 1
+            )(2, 1)(3, 1)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)(9, 1)(10, 1)(11, 1)(12, 1)
+        )
     }
 }
 
@@ -183,39 +166,56 @@ pub(crate) unsafe fn panel_product<V: Lanes>(
     w: *const V::Scalar,
     w_panel: usize,
 ) {
-    // SAFETY: the caller promises that rows, panels and depth lie inside the buffers; where the lanes are AVX2's, the
-    // numbers are `f32` and the processor has it.
+    // SAFETY: the caller promises that rows, panels and depth lie inside the buffers; where the lanes are an instruction
+    // set's registers, the numbers are `f32` and the processor has it.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        if const { V::IS_AVX2 } {
+        if const { !matches!(V::REGISTERS, Registers::None) } {
             let left = Left {
                 start: left.start.cast::<f32>(),
                 group_stride: left.group_stride,
                 depth: left.depth,
             };
-            return panel_product_avx2(rows, panels, c.cast(), c_panel, left, w.cast(), w_panel);
+            let (c, w) = (c.cast(), w.cast());
+            return if const { matches!(V::REGISTERS, Registers::Avx512) } {
+                panel_product_avx512(rows, panels, c, c_panel, left, w, w_panel)
+            } else {
+                panel_product_avx2(rows, panels, c, c_panel, left, w, w_panel)
+            };
         }
         panel_product_in::<V>(rows, panels, c, c_panel, left, w, w_panel);
     }
 }
 
-/// The register tiles of AVX2, compiled once for all kernels that use them.
+/// The register tiles of an instruction set, compiled once for all kernels that use them.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn panel_product_avx2(
-    rows: usize,
-    panels: usize,
-    c: *mut f32,
-    c_panel: usize,
-    left: Left<f32>,
-    w: *const f32,
-    w_panel: usize,
-) {
-    // SAFETY: as the caller's.
-    unsafe {
-        panel_product_in::<crate::simd::Avx2>(rows, panels, c, c_panel, left, w, w_panel);
-    }
+macro_rules! panel_product_of {
+    ($name:ident, $features:literal, $lanes:ty) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name(
+            rows: usize,
+            panels: usize,
+            c: *mut f32,
+            c_panel: usize,
+            left: Left<f32>,
+            w: *const f32,
+            w_panel: usize,
+        ) {
+            // SAFETY: as the caller's.
+            unsafe {
+                panel_product_in::<$lanes>(rows, panels, c, c_panel, left, w, w_panel);
+            }
+        }
+    };
 }
+#[cfg(target_arch = "x86_64")]
+panel_product_of!(panel_product_avx2, "avx2,fma", crate::simd::Avx2);
+#[cfg(target_arch = "x86_64")]
+panel_product_of!(
+    panel_product_avx512,
+    "avx512f,avx2,fma",
+    crate::simd::Avx512
+);
 
 #[inline(always)]
 unsafe fn panel_product_in<V: Lanes>(
@@ -228,13 +228,17 @@ unsafe fn panel_product_in<V: Lanes>(
     w_panel: usize,
 ) {
     // One row reads each weight once: blocks would only reload its sums.
-    let block = if rows == 1 { usize::MAX } else { DEPTH_BLOCK };
-    // Several rows: finish a panel before the next, so that its block stays in the first-level cache.
-    let step = if rows <= 3 { panels } else { 1 };
+    let block = match rows {
+        1 => usize::MAX,
+        _ => DEPTH_BLOCK / V::TILE.1,
+    };
+    // Several rows: finish the panels of a tile before the next, so that their block stays in the first-level cache.
+    let wide = if rows <= 3 { panels } else { V::TILE.1 };
     // SAFETY: the caller promises that rows, panels and depth lie inside the buffers.
     unsafe {
         let mut panel = 0;
         while panel < panels {
+            let step = wide.min(panels - panel);
             let mut k = 0;
             while k < left.depth {
                 let depth = block.min(left.depth - k);
@@ -488,7 +492,7 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
     fn run<V: Lanes<Scalar = T>>(self) {
         // Rows of a block: the left factor's part fits into the second-level cache, a panel of the right one into the
         // first.
-        let most = (65_536 / self.depth.max(1)).clamp(32, 256);
+        let most = (65_536 / self.depth.max(1)).clamp(32, 256 / V::TILE.1);
         let mut first = 0;
         // SAFETY: `gradient_product` has checked the sizes and gives each thread panels of its own.
         unsafe {
@@ -513,10 +517,12 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
                     step = distance;
                     count += 1;
                 }
-                for panel in self.panels.clone() {
-                    let b = self
-                        .b
-                        .add((self.slots.panel(panel) * self.b_rows + b_row) * GROUP);
+                let mut panel = self.panels.start;
+                while panel < self.panels.end {
+                    let wide = V::TILE.1.min(self.panels.end - panel);
+                    let place = |panel| self.slots.panel(panel) * self.b_rows * GROUP;
+                    let b = self.b.add(place(panel) + b_row * GROUP);
+                    let b_panel = place(panel + wide - 1) - place(panel);
                     let mut column = 0;
                     while column < self.depth {
                         let columns = GROUP.min(self.depth - column);
@@ -539,11 +545,13 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
                                 b_inner: GROUP,
                             };
                             let (a, b) = (a.add(done * GROUP), b.add(done * GROUP));
-                            tiles::<V>(columns, 1, c, (GROUP, 0), a, 1, b, 0, walk);
+                            let c_stride = (GROUP, self.depth * GROUP);
+                            tiles::<V>(columns, wide, c, c_stride, a, 1, b, b_panel, walk);
                             done += part;
                         }
                         column += columns;
                     }
+                    panel += wide;
                 }
                 first += count;
             }

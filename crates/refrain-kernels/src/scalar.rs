@@ -33,6 +33,8 @@ pub trait Scalar:
     type Plain: Lanes<Scalar = Self>;
     /// Sixteen lanes by AVX2 and FMA, where the type has them.
     type Avx2: Lanes<Scalar = Self>;
+    /// Sixteen lanes by AVX-512, where the type has them.
+    type Avx512: Lanes<Scalar = Self>;
 
     /// The nearest value to `x`.
     fn from_f64(x: f64) -> Self;
@@ -49,12 +51,13 @@ pub trait Scalar:
 }
 
 macro_rules! scalar {
-    ($type:ty, $avx2:ty) => {
+    ($type:ty, $avx2:ty, $avx512:ty) => {
         impl Scalar for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             type Plain = [$type; 16];
             type Avx2 = $avx2;
+            type Avx512 = $avx512;
 
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
@@ -81,7 +84,7 @@ macro_rules! scalar {
 }
 
 #[cfg(target_arch = "x86_64")]
-scalar!(f32, crate::simd::Avx2);
+scalar!(f32, crate::simd::Avx2, crate::simd::Avx512);
 #[cfg(not(target_arch = "x86_64"))]
-scalar!(f32, [f32; 16]);
-scalar!(f64, [f64; 16]);
+scalar!(f32, [f32; 16], [f32; 16]);
+scalar!(f64, [f64; 16], [f64; 16]);

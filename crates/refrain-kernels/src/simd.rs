@@ -15,10 +15,10 @@ use crate::scalar::Scalar;
 pub trait Lanes: Copy {
     /// The type of one lane.
     type Scalar: Scalar;
-    /// Accumulators (of sixteen lanes each) that fit into the registers beside their operands.
-    const ACCUMULATORS: usize;
-    /// Whether these are the lanes of AVX2, whose scalar is `f32`.
-    const IS_AVX2: bool = false;
+    /// Rows and neighbouring panels of a register tile: as many accumulators of sixteen lanes as fit beside their operands.
+    const TILE: (usize, usize);
+    /// The registers that hold them, if they are those of an instruction set and the scalar is `f32`.
+    const REGISTERS: Registers = Registers::None;
 
     /// All lanes `x`.
     fn splat(x: Self::Scalar) -> Self;
@@ -73,9 +73,20 @@ pub trait Lanes: Copy {
     fn tanh(self) -> Self;
 }
 
+/// The registers of some [`Lanes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registers {
+    /// None of their own.
+    None,
+    /// Two of 256 bits.
+    Avx2,
+    /// One of 512 bits.
+    Avx512,
+}
+
 macro_rules! lane_by_lane {
     ($type:ty) => {
-        const ACCUMULATORS: usize = 1;
+        const TILE: (usize, usize) = (1, 1);
 
         #[inline(always)]
         fn splat(x: $type) -> Self {
@@ -243,7 +254,7 @@ pub use avx2::Avx2;
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{Lanes, math};
+    use super::{Lanes, Registers, math};
 
     /// Sixteen `f32` in two registers of AVX2.
     #[derive(Clone, Copy, Debug)]
@@ -259,8 +270,8 @@ mod avx2 {
     impl Lanes for Avx2 {
         type Scalar = f32;
         // 6 accumulators of two registers each, 12 of 16: two hold the panel, one the broadcast.
-        const ACCUMULATORS: usize = 6;
-        const IS_AVX2: bool = true;
+        const TILE: (usize, usize) = (6, 1);
+        const REGISTERS: Registers = Registers::Avx2;
 
         #[inline(always)]
         fn splat(x: f32) -> Self {
@@ -379,6 +390,127 @@ mod avx2 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unreachable_pub,
+    reason = "named by `Scalar`, but not to be made outside this crate"
+)]
+pub use avx512::Avx512;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{Lanes, Registers, math};
+
+    /// Sixteen `f32` in one register of AVX-512.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx512(__m512);
+
+    macro_rules! whole {
+        ($op:ident, $a:expr $(, $b:expr)*) => {
+            // SAFETY: values of this type are only made inside functions that enable avx512f (`Isa::run`).
+            unsafe { Avx512($op($a.0 $(, $b.0)*)) }
+        };
+    }
+
+    impl Lanes for Avx512 {
+        type Scalar = f32;
+        // 24 of 32 registers: two hold the panels, one the broadcast.
+        const TILE: (usize, usize) = (12, 2);
+        const REGISTERS: Registers = Registers::Avx512;
+
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            // SAFETY: as in `whole`.
+            Self(unsafe { _mm512_set1_ps(x) })
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: the caller promises sixteen readable numbers; features as in `whole`.
+            Self(unsafe { _mm512_loadu_ps(from) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller promises sixteen writable numbers; features as in `whole`.
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            whole!(_mm512_add_ps, self, other)
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            whole!(_mm512_sub_ps, self, other)
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            whole!(_mm512_mul_ps, self, other)
+        }
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            whole!(_mm512_div_ps, self, other)
+        }
+        #[inline(always)]
+        fn mul_add(self, a: Self, b: Self) -> Self {
+            whole!(_mm512_fmadd_ps, self, a, b)
+        }
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            whole!(_mm512_max_ps, self, other)
+        }
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            whole!(_mm512_min_ps, self, other)
+        }
+        #[inline(always)]
+        fn where_positive(self, yes: Self) -> Self {
+            // SAFETY: as in `whole`.
+            unsafe {
+                let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+                Self(_mm512_maskz_mov_ps(positive, yes.0))
+            }
+        }
+        #[inline(always)]
+        fn exceeds(self, other: Self) -> u16 {
+            // SAFETY: as in `whole`.
+            unsafe {
+                let more = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(self.0, other.0);
+                more & _mm512_cmp_ps_mask::<_CMP_ORD_Q>(other.0, other.0)
+            }
+        }
+        #[inline(always)]
+        fn select(self, mask: u16, other: Self) -> Self {
+            // SAFETY: as in `whole`.
+            Self(unsafe { _mm512_mask_blend_ps(mask, other.0, self.0) })
+        }
+        #[inline(always)]
+        fn exp(self) -> Self {
+            math::exp(self)
+        }
+        #[inline(always)]
+        fn sigmoid(self) -> Self {
+            math::sigmoid(self)
+        }
+        #[inline(always)]
+        fn tanh(self) -> Self {
+            math::tanh(self)
+        }
+    }
+
+    impl math::Pow2 for Avx512 {
+        #[inline(always)]
+        fn pow2(self) -> Self {
+            // SAFETY: as in `whole`.
+            unsafe {
+                let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(self.0));
+                let one = _mm512_set1_epi32(0x3f80_0000);
+                Self(_mm512_castsi512_ps(_mm512_add_epi32(shifted, one)))
+            }
+        }
+    }
+}
+
 /// A computation written once over [`Lanes`].
 pub(crate) trait Kernel<T: Scalar> {
     /// What it gives.
@@ -405,6 +537,8 @@ enum Level {
     Scalar,
     // Held only where `detect` has seen the processor's avx2 and fma.
     Avx2,
+    // Likewise, with avx512f besides.
+    Avx512,
 }
 
 /// An instruction set that cannot be used here.
@@ -412,7 +546,7 @@ enum Level {
 pub enum IsaError {
     /// No such name.
     Unknown(String),
-    /// The processor does not have it, or this version has no kernels for it.
+    /// The processor does not have it.
     Unavailable(&'static str),
 }
 
@@ -421,14 +555,8 @@ impl fmt::Display for IsaError {
         match self {
             Self::Unknown(name) => write!(
                 f,
-                "`{name}` is not an instruction set, expected auto, scalar or avx2"
+                "`{name}` is not an instruction set, expected auto, scalar, avx2 or avx512"
             ),
-            Self::Unavailable("avx512") => {
-                write!(
-                    f,
-                    "this version has no `avx512` kernels; `avx2` gives the same bits"
-                )
-            }
             Self::Unavailable(name) => write!(f, "this processor has no `{name}`"),
         }
     }
@@ -445,9 +573,21 @@ impl Isa {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Self(Level::Avx2);
+            return Self(match is_x86_feature_detected!("avx512f") {
+                true => Level::Avx512,
+                false => Level::Avx2,
+            });
         }
         Self::SCALAR
+    }
+
+    /// The instruction sets that can be used on this processor, from the slowest to the fastest. All give the same bits.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let all = [Level::Scalar, Level::Avx2, Level::Avx512];
+        let fastest = Self::detect().0;
+        let here = all.into_iter().filter(|&level| level <= fastest);
+        here.map(Self).collect()
     }
 
     /// Its name, as `--isa` takes it.
@@ -456,6 +596,7 @@ impl Isa {
         match self.0 {
             Level::Scalar => "scalar",
             Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
         }
     }
 
@@ -465,6 +606,8 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             match self.0 {
+                // SAFETY: this level is only made where `detect` has seen avx512f, avx2 and fma.
+                Level::Avx512 => return unsafe { run_avx512(kernel) },
                 // SAFETY: this level is only made where `detect` has seen avx2 and fma.
                 Level::Avx2 => return unsafe { run_avx2(kernel) },
                 Level::Scalar if is_x86_feature_detected!("fma") => {
@@ -485,12 +628,19 @@ impl FromStr for Isa {
         match name {
             "auto" => Ok(Self::detect()),
             "scalar" => Ok(Self::SCALAR),
-            "avx2" if Self::detect().0 == Level::Avx2 => Ok(Self(Level::Avx2)),
+            "avx2" if Self::detect().0 >= Level::Avx2 => Ok(Self(Level::Avx2)),
             "avx2" => Err(IsaError::Unavailable("avx2")),
+            "avx512" if Self::detect().0 >= Level::Avx512 => Ok(Self(Level::Avx512)),
             "avx512" => Err(IsaError::Unavailable("avx512")),
             _ => Err(IsaError::Unknown(name.to_owned())),
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn run_avx512<T: Scalar, K: Kernel<T>>(kernel: K) -> K::Output {
+    kernel.run::<T::Avx512>()
 }
 
 #[cfg(target_arch = "x86_64")]

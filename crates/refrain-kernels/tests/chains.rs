@@ -31,12 +31,9 @@ fn panels<T: Scalar>(rows: usize, columns: usize, seed: u32) -> Panels<T> {
 }
 
 fn computes() -> Vec<Compute> {
-    vec![
-        Compute::single(Isa::SCALAR),
-        Compute::single(Isa::detect()),
-        Compute::new(Isa::detect(), 2),
-        Compute::new(Isa::detect(), 3),
-    ]
+    let several = [2, 3].map(|threads| Compute::new(Isa::detect(), threads));
+    let alone = Isa::available().into_iter().map(Compute::single);
+    alone.chain(several).collect()
 }
 
 fn check_product<T: Scalar>(rows: usize, depth: usize, columns: usize, seed: u32) {

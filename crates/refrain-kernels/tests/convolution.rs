@@ -22,12 +22,9 @@ fn numbers<T: Scalar>(count: usize, seed: u32) -> Vec<T> {
 }
 
 fn computes() -> Vec<Compute> {
-    vec![
-        Compute::single(Isa::SCALAR),
-        Compute::single(Isa::detect()),
-        Compute::new(Isa::detect(), 2),
-        Compute::new(Isa::detect(), 3),
-    ]
+    let several = [2, 3].map(|threads| Compute::new(Isa::detect(), threads));
+    let alone = Isa::available().into_iter().map(Compute::single);
+    alone.chain(several).collect()
 }
 
 fn frames<T: Scalar>(count: usize, shape: FrameShape, seed: u32) -> Frames<T> {

@@ -20,6 +20,8 @@ use crate::table::table;
 const PICTURES: [usize; 2] = [12_000, 2_000];
 /// Bytes in front of the pictures and of the labels.
 const IDX_HEADERS: [usize; 2] = [16, 8];
+/// Pairs of sentences to learn from, of the 29,000 that there are.
+const PAIRS: usize = 10_000;
 
 /// A training to measure. Each run is a matter of seconds or some tens of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,6 +36,10 @@ pub(super) enum Task {
     Video,
     /// Load and temperature of a transformer (ett), the next day of four: an LSTM with a linear shortcut
     Forecast,
+    /// Sentences of English (multi30k, a third of it) to German: words, a bidirectional LSTM, attention, an LSTM
+    Translate,
+    /// Names of drawings (emoji): convolutions, an LSTM
+    Caption,
 }
 
 impl fmt::Display for Task {
@@ -45,6 +51,10 @@ impl fmt::Display for Task {
 /// The files of a task.
 struct Files {
     train: PathBuf,
+    /// The targets of parallel files; those of the other parts lie beside their sources.
+    target: Option<PathBuf>,
+    /// The pictures that captions are of.
+    images: Option<PathBuf>,
     validation: PathBuf,
     test: PathBuf,
 }
@@ -57,6 +67,8 @@ impl Task {
             Self::Pictures => "pictures",
             Self::Video => "video",
             Self::Forecast => "forecast",
+            Self::Translate => "translate",
+            Self::Caption => "caption",
         }
     }
 
@@ -66,6 +78,7 @@ impl Task {
             Self::Tag | Self::Video => "tag.py",
             Self::Pictures => "pictures.py",
             Self::Forecast => "forecast.py",
+            Self::Translate | Self::Caption => "writers.py",
         }
     }
 
@@ -77,6 +90,8 @@ impl Task {
             Self::Pictures => &["--epochs", "3"],
             Self::Video => &["--epochs", "6", "--batch", "8"],
             Self::Forecast => &["--epochs", "3"],
+            Self::Translate => &["--tokens", "word", "--min-count", "2", "--epochs", "3"],
+            Self::Caption => &["--epochs", "3"],
         }
     }
 
@@ -85,6 +100,8 @@ impl Task {
             Self::Classify | Self::Pictures => "classify",
             Self::Tag | Self::Video => "tag",
             Self::Forecast => "forecast",
+            Self::Translate => "translate",
+            Self::Caption => "caption",
         }
     }
 
@@ -114,17 +131,43 @@ impl Task {
             }
             Self::Pictures => pictures(&folder),
             Self::Video => {
-                data::grid_video(&folder)?;
+                data::converted("grid_video", &folder)?;
                 let file = |part: &str| Ok(folder.join(format!("slots.{part}.npz")));
                 Files::of(file, ["train", "val", "test"])
             }
             Self::Forecast => {
-                data::ett(&folder)?;
+                data::converted("ett", &folder)?;
+                // Parts of the series itself.
+                let part = |name: &str| match name {
+                    "train" => Ok(folder.join("ETTh1.csv")),
+                    fraction => Ok(fraction.into()),
+                };
+                Files::of(part, ["train", "0.2", "0.2"])
+            }
+            Self::Translate => {
+                let file = |part: &str, language: &str| -> Result<PathBuf> {
+                    let bytes = data::unpacked("multi30k", &format!("{part}.{language}.zst"))?;
+                    save(
+                        folder.join(format!("{part}.{language}")),
+                        lines(&bytes, PAIRS),
+                    )
+                };
+                let parts = ["train", "val", "test_2016_flickr"];
+                let target = file("train", "de")?;
+                for part in &parts[1..] {
+                    file(part, "de")?;
+                }
                 Ok(Files {
-                    train: folder.join("ETTh1.csv"),
-                    // Parts of the series itself.
-                    validation: "0.2".into(),
-                    test: "0.2".into(),
+                    target: Some(target),
+                    ..Files::of(|part| file(part, "en"), parts)?
+                })
+            }
+            Self::Caption => {
+                data::converted("emoji", &folder)?;
+                let file = |part: &str| Ok(folder.join(format!("captions.{part}.en.tsv")));
+                Ok(Files {
+                    images: Some(folder.join("noto.npz")),
+                    ..Files::of(file, ["train", "val", "test"])?
                 })
             }
         }
@@ -134,6 +177,7 @@ impl Task {
     fn score_name(self) -> &'static str {
         match self {
             Self::Forecast => "mse",
+            Self::Translate | Self::Caption => "loss_nats",
             _ => "accuracy",
         }
     }
@@ -141,7 +185,7 @@ impl Task {
     /// A score as it is shown.
     fn shown(self, score: f64) -> String {
         match self {
-            Self::Forecast => format!("{score:.4}"),
+            Self::Forecast | Self::Translate | Self::Caption => format!("{score:.4}"),
             _ => format!("{:.1}", 100.0 * score),
         }
     }
@@ -151,6 +195,8 @@ impl Files {
     fn of(file: impl Fn(&str) -> Result<PathBuf>, parts: [&str; 3]) -> Result<Self> {
         Ok(Self {
             train: file(parts[0])?,
+            target: None,
+            images: None,
             validation: file(parts[1])?,
             test: file(parts[2])?,
         })
@@ -158,7 +204,10 @@ impl Files {
 
     /// The command line from the training part on, alike for both sides.
     fn give(&self, command: &mut Command) {
-        command.arg(&self.train);
+        command.arg(&self.train).args(&self.target);
+        if let Some(images) = &self.images {
+            command.arg("--images").arg(images);
+        }
         command.arg("--validation").arg(&self.validation);
         command.arg("--test").arg(&self.test);
     }
@@ -167,6 +216,13 @@ impl Files {
 fn save(path: PathBuf, bytes: &[u8]) -> Result<PathBuf> {
     fs::write(&path, bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
     Ok(path)
+}
+
+/// The first lines of a text.
+fn lines(text: &[u8], count: usize) -> &[u8] {
+    let breaks = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let end = breaks.map(|(at, _)| at + 1).nth(count - 1);
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// The first pictures of MNIST's training part, some to learn from and some to validate with, and its test part.
@@ -514,7 +570,7 @@ fn report(results: &[Comparison], arguments: &Arguments) -> Result<()> {
         let header = [
             "task",
             "engine",
-            "test accuracy, % (forecast: mse), mean (least..most)",
+            "test accuracy, % (forecast: mse; translate, caption: nats a token), mean (least..most)",
             "s an epoch, median (least..most)",
             "times as fast is Refrain",
         ];
@@ -565,6 +621,13 @@ mod tests {
         assert_eq!(idx_part(&all, 16, 0, None).unwrap(), all);
         assert!(idx_part(&all, 16, 2, Some(2)).is_err());
         assert!(idx_part(&all[..5], 16, 0, None).is_err());
+    }
+
+    #[test]
+    fn a_text_is_cut_after_some_lines() {
+        assert_eq!(lines(b"a\nb\nc\n", 2), b"a\nb\n");
+        assert_eq!(lines(b"a\nb", 2), b"a\nb");
+        assert_eq!(lines(b"a\nb\n", 3), b"a\nb\n");
     }
 
     #[test]
