@@ -259,10 +259,10 @@ def learning_rate(settings, step, steps):
 
 
 def fit(args, settings, model, examples, loss_of, scores_of, metric, rising=True):
-    """Trains, prints a JSON line for each epoch and a last one with the scores of the test part and the median time.
+    """Trains, prints a JSON line for each epoch and a last one with the scores and the median time.
 
     `examples.epoch(batch, rng)` gives the batches of an epoch, `loss_of(batch)` the loss of one, `scores_of(part)` the scores
-    of `validation` or `test`, of which `metric` tells the best weights.
+    of `validation` or `test`, of which `metric` tells the best weights. `last` are the validation part's after the last step.
     """
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     optimizer = kind(
@@ -302,6 +302,7 @@ def fit(args, settings, model, examples, loss_of, scores_of, metric, rising=True
     model.load_state_dict(best_weights)
     report = {
         "validation": best,
+        "last": found,
         "test": scored(model, scores_of, "test"),
         "seconds_per_epoch": median(seconds or [spent]),
         "epochs": seconds,

@@ -5,8 +5,9 @@
 Two parallel files of sentences (translate); validation and test are named by the part that both names share,
 `val.en` beside `val.de`. Or a `.tsv` of picture and sentence, without names of columns, and `--images FILE.npz` whose `inputs` (N, H, W, C)
 have those pictures (caption). An encoder, a bridge to the decoder's first states, a decoder that is told each token, attention
-after its last layer. Prints a JSON line for each epoch, then one with the loss of the test part in nats a token and the median of
-the seconds of training in an epoch, scoring left out. What is written is not compared here: searches differ, losses do not.
+after its last layer. Prints a JSON line for each epoch, then one with the losses in nats a token and the median of the seconds of
+training in an epoch, scoring left out. The loss of the validation part after the last step is what is compared: Refrain keeps the
+weights that write best, which a search decides that these scripts do not have.
 """
 
 import numpy as np

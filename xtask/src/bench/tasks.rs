@@ -173,6 +173,15 @@ impl Task {
         }
     }
 
+    /// Where the score that is compared stands: of the test part with the best weights, or of the validation part after the
+    /// last step where engines choose the best by different measures.
+    fn scored_part(self) -> &'static str {
+        match self {
+            Self::Translate | Self::Caption => "last",
+            _ => "test",
+        }
+    }
+
     /// The score that is compared, by its name in a last line.
     fn score_name(self) -> &'static str {
         match self {
@@ -308,7 +317,8 @@ impl Series {
             "seconds_per_epoch": median(&seconds),
             "epochs": self.reached.iter().map(|one| &one.epochs).collect::<Vec<_>>(),
         });
-        object[format!("test_{}", task.score_name())] = json!(self.scores());
+        let name = format!("{}_{}", task.scored_part(), task.score_name());
+        object[name] = json!(self.scores());
         object
     }
 }
@@ -381,13 +391,15 @@ fn measure(
         command.args(task.flags());
         command.args(["--seed", &seed.to_string(), "--threads", &threads, "--json"]);
         command.arg("--overwrite").arg("-o").arg(&run);
-        let last = last_line(&mut command)?;
+        let mut last = last_line(&mut command)?;
+        let metrics = read(&run.join("metrics.jsonl"))?;
+        last["last"] = last_validation(&metrics)?;
         let config = read(&run.join("config.toml"))?;
         let config: toml::Table = config.parse().context("a run's config.toml")?;
         save(settings, &serde_json::to_vec(&config)?)?;
         return Ok(Reached {
             score: score(task, &last)?,
-            epochs: seconds_of_epochs(&read(&run.join("metrics.jsonl"))?)?,
+            epochs: seconds_of_epochs(&metrics)?,
         });
     }
     let mut command = Command::new(python);
@@ -428,9 +440,21 @@ fn last_line(command: &mut Command) -> Result<Value> {
 }
 
 fn score(task: Task, last: &Value) -> Result<f64> {
-    let name = task.score_name();
-    let score = last["test"][name].as_f64();
-    score.with_context(|| format!("no `test.{name}` in {last}"))
+    let (part, name) = (task.scored_part(), task.score_name());
+    let score = last[part][name].as_f64();
+    score.with_context(|| format!("no `{part}.{name}` in {last}"))
+}
+
+/// The last score of the validation part in the lines of `metrics.jsonl`.
+fn last_validation(metrics: &str) -> Result<Value> {
+    let mut last = Value::Null;
+    for line in metrics.lines() {
+        let event: Value = serde_json::from_str(line).context("metrics.jsonl")?;
+        if event["event"] == "validation" {
+            last = event;
+        }
+    }
+    Ok(last)
 }
 
 /// Seconds that the steps of each whole epoch took, from the lines of `metrics.jsonl`.
@@ -570,7 +594,7 @@ fn report(results: &[Comparison], arguments: &Arguments) -> Result<()> {
         let header = [
             "task",
             "engine",
-            "test accuracy, % (forecast: mse; translate, caption: nats a token), mean (least..most)",
+            "test accuracy, % (forecast: mse; translate, caption: validation, nats a token), mean (least..most)",
             "s an epoch, median (least..most)",
             "times as fast is Refrain",
         ];
@@ -609,6 +633,8 @@ mod tests {
         let found = seconds_of_epochs(&lines.join("\n")).unwrap();
         assert_eq!(found, [3.0, 3.0]);
         assert!(seconds_of_epochs(&lines[..2].join("\n")).is_err());
+        let last = last_validation(&lines.join("\n")).unwrap();
+        assert_eq!(last["elapsed_s"], 1e6);
     }
 
     #[test]
