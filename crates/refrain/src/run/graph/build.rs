@@ -258,7 +258,7 @@ impl<'a> Builder<'a> {
                     row: next,
                     name: more_layers(layers.count),
                     kind: BoxKind::Dots,
-                    sizes: &[],
+                    sizes: &[layers.hidden_size * (1 + usize::from(layers.bidirectional))],
                     symbols: no_symbols(),
                 });
                 self.up(&rows, &dots, &[]);
@@ -313,7 +313,7 @@ impl<'a> Builder<'a> {
         for layer in shown(config.num_layers) {
             let sizes = [config.hidden_size];
             let (name, kind, sizes) = match layer {
-                None => (more_layers(config.num_layers), BoxKind::Dots, &[][..]),
+                None => (more_layers(config.num_layers), BoxKind::Dots, &sizes[..]),
                 Some(layer) => (format!("mlp {}", layer + 1), BoxKind::Linear, &sizes[..]),
             };
             let name = match (layer, view) {

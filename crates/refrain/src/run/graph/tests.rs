@@ -275,13 +275,13 @@ fn sizes_of_boxes_are_those_of_the_weights_between_them() {
                     BoxKind::Linear | BoxKind::Bridge => {
                         assert_eq!((read, given), (columns, rows), "{name}: {weight:?}");
                     }
-                    BoxKind::Attention => continue,
+                    BoxKind::Attention | BoxKind::Dots => continue,
                     kind => panic!("{name}: a weight to {kind:?}"),
                 }
                 compared += 1;
             }
         }
-        assert!(compared > 5, "{name}");
+        assert!(compared > 2, "{name}");
     }
 }
 
@@ -310,7 +310,8 @@ fn no_two_boxes_stand_on_one_place_and_arrows_join_boxes() {
             let same = |other: &&GraphBox| (other.row, other.column) == (of.row, of.column);
             assert_eq!(graph.boxes.iter().filter(same).count(), 1, "{name}: {of:?}");
             let touches = |arrow: &Arrow| arrow.from == at || arrow.to == at;
-            assert!(graph.arrows.iter().any(touches), "{name}: {of:?}");
+            let is_joined = graph.arrows.iter().any(touches);
+            assert!(is_joined || of.kind == BoxKind::Dots, "{name}: {of:?}");
         }
         let json = graph.to_json();
         let count = json["boxes"].as_array().unwrap().len() as u64;
@@ -362,6 +363,8 @@ fn the_texts_are_these() {
 fn drawings_are_well_formed() {
     for Case { name, graph, .. } in cases() {
         let svg = graph.to_svg().unwrap();
+        std::fs::write(format!("/tmp/graph/{name}.png"), crate::run::plot::png_of(&svg).unwrap()).unwrap(); // TEMP
+        std::fs::write(format!("/tmp/graph/{name}.svg"), &svg).unwrap(); // TEMP
         let document = resvg::usvg::roxmltree::Document::parse(&svg);
         let document = document.unwrap_or_else(|error| panic!("{name}: {error}"));
         let count = |tag: &str| {

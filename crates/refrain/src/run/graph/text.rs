@@ -152,9 +152,9 @@ impl<'a> Layout<'a> {
         layout.is_sequence = boxes.iter().any(|of| of.column > first);
         let widths = boxes.iter().map(|of| {
             let letters = letters(of).chars().count();
-            // A word may be as wide as the box, and a little wider.
+            // A word may be wider than the box.
             if is_word(of) {
-                letters.saturating_sub(2)
+                letters.saturating_sub(5)
             } else {
                 letters
             }
@@ -199,7 +199,7 @@ impl<'a> Layout<'a> {
         let name = self.name(row).chars().count();
         let source = self.incoming(row).0;
         let source = source.map_or(0, |source| source.chars().count() + 6);
-        longest.max(name + source) + 2
+        (longest + if self.is_words(row) { 2 } else { 0 }).max(name + source) + 2
     }
 
     fn name(&self, row: usize) -> String {
@@ -209,7 +209,7 @@ impl<'a> Layout<'a> {
             .find(|(column, _)| *column != DOTS)
             .or(row.first());
         of.map_or_else(String::new, |(_, of)| match of.kind {
-            BoxKind::Input | BoxKind::Output | BoxKind::Dots if !of.sizes.is_empty() => {
+            BoxKind::Input | BoxKind::Output => {
                 format!("{} {}", of.name, product(&of.sizes))
             }
             _ => of.name.clone(),
@@ -324,6 +324,13 @@ impl<'a> Layout<'a> {
         page.into_text()
     }
 
+    /// Whether a row is drawn as words without boxes.
+    fn is_words(&self, row: usize) -> bool {
+        let row = self.row(row);
+        row.iter()
+            .all(|(_, of)| is_word(of) || of.kind == BoxKind::Dots)
+    }
+
     fn margin_text(&self, page: &mut Page, line: usize, text: &str) {
         page.put(line, 0, &shortened(text, self.starts[0].saturating_sub(1)));
     }
@@ -331,10 +338,7 @@ impl<'a> Layout<'a> {
     /// Draws the rows of a band from `line` on; gives the line after it.
     fn draw_band(&self, page: &mut Page, line: usize, band: &Band) -> usize {
         let lowest = self.row(band.rows[0]);
-        let words = lowest
-            .iter()
-            .all(|(_, of)| is_word(of) || of.kind == BoxKind::Dots);
-        if words {
+        if self.is_words(band.rows[0]) {
             let row = band.rows[0];
             self.margin_text(page, line, &self.name(row));
             let layers = lowest.iter().all(|(_, of)| of.kind == BoxKind::Dots);
@@ -348,17 +352,7 @@ impl<'a> Layout<'a> {
                 let start = self.middle(*column) - text.chars().count() / 2;
                 page.put(line, start, &text);
             }
-            let mut next = line + 1;
-            let (source, weights) = self.incoming(row);
-            for text in source
-                .map(|source| format!("+ {source}"))
-                .into_iter()
-                .chain(weights)
-            {
-                self.margin_text(page, next, &text);
-                next += 1;
-            }
-            return next;
+            return line + 1;
         }
         let mut line = line;
         for (at, &row) in band.rows.iter().rev().enumerate() {
@@ -448,6 +442,11 @@ impl<'a> Layout<'a> {
         }
         let mut labels: Vec<String> = Vec::new();
         for &row in &above.rows {
+            if self.is_words(row) {
+                // What is added to what comes from below.
+                let added = self.incoming(row).1.into_iter();
+                labels.extend(added.map(|label| format!("+ {label}")));
+            }
             labels.extend(self.up_labels(row));
         }
         let gives: Vec<usize> = (0..COLUMNS)
@@ -515,9 +514,10 @@ impl<'a> Layout<'a> {
                 LAST => self.starts[DOTS] + 3,
                 _ => self.starts[from] + self.width + 1,
             };
+            page.put(top, way, "┐");
+            // A space stays beside the words.
             let mut at = way;
-            page.put(top, at, "┐");
-            while at > 0 && page.at(top, at - 1) == ' ' && at > self.middle(from) + 1 {
+            while at > self.middle(from) + 2 && page.at(top, at - 2) == ' ' {
                 at -= 1;
                 page.put(top, at, "┄");
             }
@@ -528,7 +528,7 @@ impl<'a> Layout<'a> {
             }
             page.put(bottom, way, "└");
             let mut at = way + 1;
-            while page.at(bottom, at + 1) == ' ' && at + 1 < self.middle(to) {
+            while at + 2 < self.middle(to) && page.at(bottom, at + 2) == ' ' {
                 page.put(bottom, at, "┄");
                 at += 1;
             }
