@@ -363,8 +363,6 @@ fn the_texts_are_these() {
 fn drawings_are_well_formed() {
     for Case { name, graph, .. } in cases() {
         let svg = graph.to_svg().unwrap();
-        std::fs::write(format!("/tmp/graph/{name}.png"), crate::run::plot::png_of(&svg).unwrap()).unwrap(); // TEMP
-        std::fs::write(format!("/tmp/graph/{name}.svg"), &svg).unwrap(); // TEMP
         let document = resvg::usvg::roxmltree::Document::parse(&svg);
         let document = document.unwrap_or_else(|error| panic!("{name}: {error}"));
         let count = |tag: &str| {

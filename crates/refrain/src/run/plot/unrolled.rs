@@ -211,12 +211,23 @@ impl<'a> Layout<'a> {
             .into_iter()
             .map(|part| self.up_labels(part, row).len());
         let words = labels.max().unwrap_or(0) as f64 * LABEL_HEIGHT;
+        let beside = graph
+            .parts()
+            .into_iter()
+            .map(|part| self.words_below(part, row));
+        let beside = beside.fold(0.0, f64::max);
+        (beside + words + 4.0).max(GAP)
+    }
+
+    /// From a row's boxes down to the first weight of what comes to it: past the lines that cross, and the weights along it.
+    fn words_below(&self, part: Part, row: usize) -> f64 {
         let crossed = if self.is_crossed(row) {
-            CROSS
+            CROSS + 11.0
         } else {
-            GATHER - 6.0
+            GATHER
         };
-        (crossed + words + 10.0).max(GAP)
+        let along = self.along_labels(part, row).len() as f64;
+        crossed.max(along * LABEL_HEIGHT - BOX_HEIGHT / 2.0 + 14.0)
     }
 
     /// Whether a line from another part comes to a row from below.
@@ -248,7 +259,9 @@ impl<'a> Layout<'a> {
     fn up_labels(&self, part: Part, row: usize) -> Vec<String> {
         let weights = self.graph.weights(|arrow| {
             let (from, to) = self.ends(arrow);
-            let comes = to.part == part && self.is_step(to) && from.row != row;
+            let is_layer = self.is_step(to) || to.kind == BoxKind::Linear;
+            let comes = (from.part, from.row) != (to.part, to.row);
+            let comes = comes && to.part == part && is_layer;
             // Both directions of a layer have theirs below it.
             comes && self.band_rows(to).0 == row
         });
@@ -350,7 +363,7 @@ impl<'a> Layout<'a> {
             &of.name
         };
         let line = |text: &str, font: f64| {
-            let room = BOX_WIDTH - 6.0;
+            let room = BOX_WIDTH - 14.0;
             font.min(font * room / width_of(text, font).max(1.0))
         };
         let write = |size| Writing {
@@ -397,14 +410,9 @@ impl<'a> Layout<'a> {
                 let mut y = middle + 10.0;
                 for label in along {
                     canvas.write(&label, (x, y), small)?;
-                    y += LABEL_HEIGHT - 1.0;
+                    y += LABEL_HEIGHT;
                 }
-                let crossed = if self.is_crossed(row) {
-                    CROSS + 8.0
-                } else {
-                    GATHER
-                };
-                let mut y = self.rows[row] + BOX_HEIGHT + crossed;
+                let mut y = self.rows[row] + BOX_HEIGHT + self.words_below(part, row);
                 for label in self.up_labels(part, row) {
                     canvas.write(&label, (x, y), small)?;
                     y += LABEL_HEIGHT;
