@@ -414,9 +414,9 @@ Examples:
   refrain info runs/latin/last.safetensors --json
 
 First comes the model unrolled over time: inputs below, outputs above, time to the right; of the
-steps of a sequence the first, the second and the last. With --json it is `graph`: `shape`, `boxes[]`
-(each `name symbol sizes[] row column kind part`) and `arrows[]` (each `from to kind label
-weights[]`; `from` and `to` count boxes from 0).")]
+steps of a sequence the first, the second and the last. With --json it is `graph`: `shape`,
+`boxes[]` (each `name symbol sizes[] row column kind part`) and `arrows[]` (each `from to kind
+label weights[]`; `from` and `to` count boxes from 0).")]
 pub(crate) struct InfoArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]

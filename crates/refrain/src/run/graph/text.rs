@@ -150,15 +150,18 @@ impl<'a> Layout<'a> {
         };
         let boxes: Vec<_> = graph.boxes.iter().filter(|of| layout.is_here(of)).collect();
         layout.is_sequence = boxes.iter().any(|of| of.column > first);
-        let widths = boxes.iter().map(|of| {
-            let letters = letters(of).chars().count();
-            // A word may be wider than the box.
-            if is_word(of) {
-                letters.saturating_sub(5)
-            } else {
-                letters
-            }
-        });
+        let widths = boxes
+            .iter()
+            .filter(|of| of.kind != BoxKind::Dots)
+            .map(|of| {
+                let letters = letters(of).chars().count();
+                // A word may be wider than the box.
+                if is_word(of) {
+                    letters.saturating_sub(5)
+                } else {
+                    letters
+                }
+            });
         layout.width = widths.fold(3, usize::max) + 4;
         let room = if layout.is_sequence {
             3 * layout.width + GAP + DOTS_GAP
