@@ -221,9 +221,9 @@ impl<'a> Builder<'a> {
         };
         for row in below {
             for at in [0, 1, LAST] {
-                for seen in 0..STEPS {
+                for (seen, &from) in row.iter().enumerate() {
                     if sees(at, seen) {
-                        self.arrow(row[seen], above[at], ArrowKind::Forward, weights);
+                        self.arrow(from, above[at], ArrowKind::Forward, weights);
                     }
                 }
             }
@@ -559,7 +559,7 @@ impl<'a> Builder<'a> {
         };
         let weights = self.weight("linear.weight");
         self.up(&top.rows, &scores, &weights);
-        self.up(&[scores.clone()], &outputs, &[]);
+        self.up(std::slice::from_ref(&scores), &outputs, &[]);
         (scores, outputs)
     }
 }

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::metrics::ForecastReport;
 use crate::models::{Forecaster, falling_order};
 use crate::run::Given;
-use crate::run::graph::Graph;
 use crate::run::forecast::forecaster_file;
+use crate::run::graph::Graph;
 use crate::run::settings::Resolved;
 use crate::train::{
     FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastTask, Purpose, Score, keyed_rng,
