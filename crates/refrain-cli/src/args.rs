@@ -410,11 +410,21 @@ pub(crate) struct StatesArgs {
 #[command(after_help = "\
 Examples:
   refrain info runs/latin
-  refrain info runs/latin/last.safetensors --json")]
+  refrain info runs/latin --plot model.svg
+  refrain info runs/latin/last.safetensors --json
+
+First comes the model unrolled over time: inputs below, outputs above, time to the right; of the
+steps of a sequence the first, the second and the last. With --json it is `graph`: `shape`,
+`boxes[]` (each `name symbol sizes[] row column kind part`) and `arrows[]` (each `from to kind
+label weights[]`; `from` and `to` count boxes from 0).")]
 pub(crate) struct InfoArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
+
+    /// Draw the model unrolled over time into this file, .svg or .png.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 /// Watch the smallest example learn: h, e, l, o and three hidden units.

@@ -5,19 +5,22 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use refrain::Error;
+use refrain::checkpoint::write_atomic;
 use refrain::data::encoding::Input;
 use refrain::data::forecast::{ForecastEncoding, ForecastMode};
 use refrain::data::{Encoding, TokenKind, Vocabulary};
 use refrain::nn::{Parameter, Parameters as _};
 use refrain::run::forecast::input_json;
+use refrain::run::graph::Graph;
 use refrain::run::model::AnyModel;
+use refrain::run::plot::png_of;
 use refrain::run::settings::Resolved;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::InfoArgs;
 use crate::context::{Context as Surroundings, Talk};
-use crate::errors::Exit;
+use crate::errors::{Exit, failure};
 use crate::escape::visible;
 use crate::output::Output;
 use crate::table::{Align, Table, thousands};
@@ -191,6 +194,10 @@ impl<'a> Told<'a> {
 
 pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result<Exit> {
     let model = AnyModel::open(&args.model)?;
+    let graph = model.graph();
+    if let Some(path) = &args.plot {
+        plot(&graph, path)?;
+    }
     let told = Told::new(&model);
     let file_bytes = std::fs::metadata(told.path)
         .map_err(|source| Error::Io {
@@ -200,13 +207,15 @@ pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result
         })?
         .len();
     if context.json {
-        let object = told.object(file_bytes)?;
+        let mut object = told.object(file_bytes)?;
+        object["graph"] = graph.to_json();
         context.out.json(&object)?;
         return Ok(Exit::Done);
     }
     let out = &mut context.out;
     let path = told.path.display().to_string();
     writeln!(out, "{}  ({})\n", visible(&path), bytes(file_bytes))?;
+    writeln!(out, "{}", graph.to_text())?;
     write!(out, "{}", layers(&told.rows, told.total))?;
     let most = match context.talk {
         Talk::Verbose => usize::MAX,
@@ -254,6 +263,23 @@ pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result
     }
     write_settings(out, told.trained)?;
     Ok(Exit::Done)
+}
+
+/// Draws the model into a file of the kind that its ending tells.
+fn plot(graph: &Graph, path: &Path) -> anyhow::Result<()> {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let bytes = match ending {
+        Some("svg") => graph.to_svg()?.into_bytes(),
+        Some("png") => png_of(&graph.to_svg()?)?,
+        _ => {
+            return Err(failure(
+                format!("`{}` has no ending that tells what to draw", path.display()),
+                "name a file that ends in .svg or .png",
+            ));
+        }
+    };
+    write_atomic(path, &bytes)?;
+    Ok(())
 }
 
 /// What a labeller reads.

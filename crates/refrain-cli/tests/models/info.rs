@@ -59,6 +59,30 @@ fn programs_get_an_object() {
 }
 
 #[test]
+fn the_model_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = taught(folder.path(), "hello", TokenKind::Char, CellKind::Gru);
+    let path = path.to_str().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (svg, png) = (place("model.svg"), place("model.png"));
+    let found = &json_lines(&["info", path, "--plot", &svg, "--json"])[0]["graph"];
+    assert_eq!(found["shape"], "many to many, aligned");
+    let arrows = found["arrows"].as_array().unwrap();
+    assert!(
+        arrows
+            .iter()
+            .any(|arrow| arrow["label"] == "weight_hh_l0 36x12"),
+        "{found}"
+    );
+    let drawn = std::fs::read_to_string(svg).unwrap();
+    assert!(drawn.contains("<title>The model, unrolled</title>") && drawn.contains("36×12"));
+    stdout(&["info", path, "--plot", &png]);
+    assert!(std::fs::read(png).unwrap().starts_with(b"\x89PNG"));
+    let error = json_error(&["info", path, "--plot", &place("model.gif"), "--json"], 1);
+    assert!(error["hint"].as_str().unwrap().contains(".png"), "{error}");
+}
+
+#[test]
 fn what_is_no_model_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.txt");

@@ -255,6 +255,12 @@ impl<T: Scalar> Encoder<T> {
         }
     }
 
+    /// Features of a step that the body reads.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
     /// Features of an output.
     #[must_use]
     pub fn output_size(&self) -> usize {

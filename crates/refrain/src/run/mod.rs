@@ -2,6 +2,7 @@
 
 mod folder;
 pub mod forecast;
+pub mod graph;
 pub mod labels;
 pub mod metrics;
 pub mod model;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::forecast::LoadedForecaster;
+use super::graph::Graph;
 use super::labels::LoadedLabeller;
 use super::settings::{Resolved, Settings, Task};
 use super::writers::LoadedWriter;
@@ -78,6 +79,22 @@ impl AnyModel {
             }
             Task::Forecast => Self::Forecaster(Box::new(LoadedForecaster::from_file(&path, file)?)),
         })
+    }
+
+    /// The model unrolled over time.
+    #[must_use]
+    pub fn graph(&self) -> Graph {
+        match self {
+            Self::LanguageModel(loaded) => Graph::of_language_model(&loaded.model),
+            Self::Labeller(loaded) => {
+                Graph::of_labeller(&loaded.model, loaded.config.task == Task::Tag)
+            }
+            Self::Writer(loaded) => Graph::of_writer(&loaded.model),
+            Self::Forecaster(loaded) => {
+                let (mode, targets) = (loaded.encoding.mode, loaded.encoding.targets.len());
+                Graph::of_forecaster(&loaded.model, mode, targets)
+            }
+        }
     }
 
     /// How it was configured.

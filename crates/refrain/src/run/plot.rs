@@ -7,6 +7,7 @@
 mod alignment;
 mod heat;
 mod png;
+mod unrolled;
 
 use std::borrow::Cow;
 use std::fmt::Display;

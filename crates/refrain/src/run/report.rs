@@ -16,6 +16,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, esca
 use self::figures::Figures;
 use self::words::{count, span, thousands};
 use crate::metrics::{ClassReport, ForecastReport};
+use crate::run::graph::Graph;
 use crate::run::plot;
 use crate::train::events::{Event, Sample};
 use crate::{Error, Result};
@@ -43,6 +44,8 @@ pub struct Report<'a> {
     pub summary: Vec<(String, String)>,
     /// Further remarks, a paragraph each.
     pub notes: Vec<String>,
+    /// The model unrolled over time.
+    pub graph: Option<&'a Graph>,
     /// How a classifier scores by class.
     pub classes: Option<&'a ClassReport>,
     /// The part of the data that [`Report::classes`] and [`Report::forecast`] are of, for example `test`.
@@ -73,6 +76,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
     let pictures = pictures::all(&figures)?;
     let classes = classes::section(report)?;
     let forecast = forecast::section(report)?;
+    let graph = report.graph.map(graph_section).transpose()?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -96,6 +100,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
                 headline => figures.headline(),
                 summary => pairs(&report.summary),
                 notes => report.notes.clone(),
+                graph,
                 pictures,
                 classes,
                 forecast,
@@ -111,6 +116,16 @@ pub fn render(report: &Report<'_>) -> Result<String> {
             problem: format!("the report cannot be made: {error:#}"),
             hint: "this is a mistake in Refrain; please report it".into(),
         })
+}
+
+/// The model unrolled, and what its picture shows.
+fn graph_section(graph: &Graph) -> Result<Value> {
+    let said = format!(
+        "Shape: {}. Each box is a layer at a step, with the size of what comes out of it; beside each row stand its weights. \
+         Of the steps of a sequence the first, the second and the last are drawn.",
+        graph.shape.name()
+    );
+    Ok(context! { svg => graph.to_svg()?, said })
 }
 
 /// The confusion matrix of a classifier as SVG.

@@ -358,6 +358,7 @@ impl Run {
                 events: &events,
                 summary: figures,
                 notes: self.notes.clone(),
+                graph: Some(&self.task.graph()),
                 classes: classes.as_ref(),
                 forecast: forecast.as_ref(),
                 scored_part: if self.task.has_test() {

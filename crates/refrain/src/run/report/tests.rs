@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::metrics::Confusion;
+use crate::models::{LanguageModel, ModelConfig};
 use crate::train::events::{End, Save, Start, Step, Validation};
 
 /// A run of `steps` steps as a small language model makes it: noise, warm-up, a cosine, clipping, overfitting.
@@ -225,6 +226,8 @@ fn hostile_texts_are_escaped_and_seen() {
     table.insert(hostile.into(), toml::Value::String(hostile.into()));
     let config = table.to_string();
     for config_toml in [config.as_str(), hostile] {
+        let model = LanguageModel::zeros(&ModelConfig::default(), 65);
+        let graph = Graph::of_language_model(&model);
         let page = render(&Report {
             title: hostile,
             task: hostile,
@@ -232,6 +235,7 @@ fn hostile_texts_are_escaped_and_seen() {
             events: &events,
             summary: vec![(hostile.into(), hostile.into())],
             notes: vec![hostile.into()],
+            graph: Some(&graph),
             classes: Some(&labelled([hostile, "b"])),
             scored_part: hostile,
             forecast: None,

@@ -13,6 +13,7 @@ use crate::metrics::ForecastReport;
 use crate::models::{Forecaster, falling_order};
 use crate::run::Given;
 use crate::run::forecast::forecaster_file;
+use crate::run::graph::Graph;
 use crate::run::settings::Resolved;
 use crate::train::{
     FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastTask, Purpose, Score, keyed_rng,
@@ -21,6 +22,11 @@ use crate::train::{
 impl RunTask for ForecastTask {
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile {
         forecaster_file(self.model(), &self.data().encoding, config, trained)
+    }
+
+    fn graph(&self) -> Graph {
+        let encoding = &self.data().encoding;
+        Graph::of_forecaster(self.model(), encoding.mode, encoding.targets.len())
     }
 
     fn has_test(&self) -> bool {

@@ -14,6 +14,7 @@ use crate::metrics::ClassReport;
 use crate::models::{Labeller, falling_order};
 use crate::nn::Parameters as _;
 use crate::run::Given;
+use crate::run::graph::Graph;
 use crate::run::labels::{labeller_file, output_of};
 use crate::run::settings::{ClassWeights, Resolved, Task as TaskName};
 use crate::run::start::from_vectors;
@@ -24,6 +25,10 @@ use crate::train::{
 impl RunTask for LabelTask {
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile {
         labeller_file(self.model(), &self.data().encoding, config, trained)
+    }
+
+    fn graph(&self) -> Graph {
+        Graph::of_labeller(self.model(), self.data().encoding.per_step)
     }
 
     fn has_test(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::data::{LmData, Split, Text, TextOptions, TokenKind, demo, source};
 use crate::error::Result;
 use crate::models::LanguageModel;
 use crate::run::Given;
+use crate::run::graph::Graph;
 use crate::run::model::model_file;
 use crate::run::settings::Resolved;
 use crate::run::start::from_vectors;
@@ -19,6 +20,10 @@ impl RunTask for LanguageModelTask {
     fn model_file(&self, config: &Resolved, mut trained: Map<String, Value>) -> ModelFile {
         trained.insert("first_token".into(), json!(self.data().train.first()));
         model_file(self.model(), &self.data().vocabulary, config, trained)
+    }
+
+    fn graph(&self) -> Graph {
+        Graph::of_language_model(self.model())
     }
 
     fn has_test(&self) -> bool {

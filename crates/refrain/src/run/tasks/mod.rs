@@ -11,6 +11,7 @@ use refrain_kernels::Compute;
 use serde_json::{Map, Value};
 
 use super::Given;
+use super::graph::Graph;
 use super::settings::{Resolved, Task as TaskName};
 use crate::checkpoint::ModelFile;
 use crate::data::{Embeddings, Vocabulary, read_embeddings};
@@ -25,6 +26,9 @@ const PROCESS_BYTES: f64 = 16e6;
 pub(crate) trait RunTask: Task + std::fmt::Debug {
     /// The model as a file.
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile;
+
+    /// The model unrolled over time.
+    fn graph(&self) -> Graph;
 
     /// Whether there is a test part.
     fn has_test(&self) -> bool;

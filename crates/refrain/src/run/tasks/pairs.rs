@@ -11,6 +11,7 @@ use crate::data::{PairEncoding, PairExamples, RawPairs, TokenKind, demo};
 use crate::error::{Error, Result};
 use crate::models::EncoderDecoder;
 use crate::run::Given;
+use crate::run::graph::Graph;
 use crate::run::settings::{Resolved, Task as TaskName};
 use crate::run::writers::{DEFAULT_BEAM, longest_target, output_of, writer_file};
 use crate::train::{PairData, PairPlan, PairTask, Purpose, Score, Wording, keyed_rng};
@@ -21,6 +22,10 @@ const SCORED_ROWS: usize = 4096;
 impl RunTask for PairTask {
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile {
         writer_file(self.model(), &self.data().encoding, config, trained)
+    }
+
+    fn graph(&self) -> Graph {
+        Graph::of_writer(self.model())
     }
 
     fn has_test(&self) -> bool {
