@@ -3,6 +3,7 @@
 mod folder;
 pub mod forecast;
 pub mod labels;
+pub mod look;
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "report")]
