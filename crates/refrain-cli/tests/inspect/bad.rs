@@ -95,9 +95,9 @@ fn what_a_task_does_not_have_is_refused_by_name() {
     let positions = ["inspect", "gradients", &model, &reviews, "--positions=3"];
     refused(&positions, 2, "task classify");
     refused(&["inspect", "gates", &model, &tags], 1, "tags.conllu");
-    place.write("bare.txt", "a warm film\na cold one\n");
+    place.write("bare.tsv", "text\na warm film\na cold one\n");
     refused(
-        &["inspect", "gradients", &model, &place.name("bare.txt")],
+        &["inspect", "gradients", &model, &place.name("bare.tsv")],
         1,
         "label",
     );

@@ -87,9 +87,9 @@ fn positions_show_what_stood_before_them() {
         .zip(found["positions"].as_array().unwrap().iter().zip(traces))
     {
         assert_eq!(found["position"], at);
-        let chars: Vec<char> = content.chars().collect();
-        assert_eq!(found["token"], chars[at].to_string());
-        let before = chars[..at].iter().rev().take(reached).map(char::to_string);
+        let text_of = |&id: &u32| loaded.vocabulary.token_text(id);
+        assert_eq!(found["token"], text_of(&ids[at]));
+        let before = ids[..at].iter().rev().take(reached).map(text_of);
         let tokens = found["tokens"].as_array().unwrap().iter();
         let tokens: Vec<&str> = tokens.map(|token| token.as_str().unwrap()).collect();
         assert_eq!(tokens, before.collect::<Vec<_>>());
@@ -234,12 +234,11 @@ fn every_task_can_be_looked_into() {
         .concat();
         let found = json(&args);
         assert_eq!(found["probes"], 5, "{task}");
-        let both = |state: &str| layers.iter().map(move |name| format!("{name} {state}"));
-        let expected = both("h").zip(both("c")).flat_map(|(h, c)| [h, c]);
-        assert_eq!(
-            names(&found, &["name", "state"]),
-            expected.collect::<Vec<_>>()
-        );
+        let states = layers
+            .iter()
+            .flat_map(|name| ["h", "c"].map(|state| format!("{name} {state}")));
+        let expected: Vec<String> = states.collect();
+        assert_eq!(names(&found, &["name", "state"]), expected);
         for layer in found["layers"].as_array().unwrap() {
             assert!(numbers(&layer["mean"])[0] > 0.0, "{task}: {layer}");
         }
