@@ -1,5 +1,6 @@
 //! The command line.
 
+mod inspect;
 mod train;
 mod workload;
 
@@ -19,6 +20,10 @@ use refrain::run::writers::DEFAULT_BEAM;
 
 use crate::isa;
 use crate::style::Color;
+pub(crate) use inspect::{
+    AttentionArgs, GatesArgs, GradientsArgs, Inspect, InspectArgs, MaterialArgs, SpectrumArgs,
+    StatesArgs,
+};
 pub(crate) use train::{Recipe, TrainArgs};
 pub(crate) use workload::{Kind, Workload};
 
@@ -324,85 +329,6 @@ pub(crate) struct EvaluateArgs {
     /// Draw the confusion matrix into this file, .svg (classify, tag).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) plot: Option<PathBuf>,
-}
-
-/// Look inside a model.
-#[derive(Args, Debug)]
-pub(crate) struct InspectArgs {
-    #[command(subcommand)]
-    pub(crate) what: Inspect,
-}
-
-/// What to look at.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Inspect {
-    Attention(AttentionArgs),
-    States(StatesArgs),
-}
-
-/// Draw which words of a sentence a translator looked at for each word that it wrote.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  refrain inspect attention runs/de-en 'Ein Hund rennt.'
-  refrain inspect attention runs/de-en 'Ein Hund rennt.' -o alignment.svg
-  echo 'Ein Hund rennt.' | refrain inspect attention runs/de-en --json
-
-Without -o the alignment is drawn on the terminal: a row for each token that was written, a column for
-each token of the sentence. With --json it is an object: `source[]`, `target[]`, `weights[][]` (a row
-for each token of the target, the end included), `text`, `score`.")]
-pub(crate) struct AttentionArgs {
-    /// A model file, or a run folder (then its best model).
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) model: PathBuf,
-
-    /// The sentence [default: the first line of standard input].
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) sentence: Option<String>,
-
-    /// The file to write: .svg, .png or .json.
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) output: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(crate) beam: BeamArgs,
-}
-
-/// Write every layer's hidden states, cell states and gates over some data.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  refrain inspect states runs/latin text.txt -o states.npz
-  refrain inspect states runs/tagger test.conllu -o states.npz
-
-The file holds, for each layer k, `h_lk` and `c_lk` of shape (N, T, hidden_size) and one such array
-for each gate (`i_lk`, `f_lk`, `g_lk`, `o_lk` of an LSTM; `r_lk`, `z_lk`, `n_lk` of a GRU), with
-`_reverse` for what reads backwards, zero past the end of a sequence; and `lengths` (N). A text is
-one sequence. Several sequences come in the order of the data.")]
-pub(crate) struct StatesArgs {
-    /// A model file, or a run folder (then its best model).
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) model: PathBuf,
-
-    /// Data as `train` takes it; labels are not needed.
-    #[arg(required = true, value_hint = ValueHint::AnyPath)]
-    pub(crate) data: Vec<PathBuf>,
-
-    /// The file to write.
-    #[arg(short, long, value_name = "FILE.npz", value_hint = ValueHint::FilePath)]
-    pub(crate) output: PathBuf,
-
-    /// No more than N tokens of a text, or N sequences.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) max: u64,
-
-    /// How the data is written, where the ending does not tell.
-    #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
-    pub(crate) format: Option<Format>,
-
-    /// The column, by name or number, of the text or token.
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) text_column: Option<String>,
 }
 
 /// Show what is inside a model and how it was trained.

@@ -50,16 +50,22 @@ pub trait Cell: Copy + Send + Sync {
         (self.reveal(slots, carried), carried)
     }
 
+    /// From the gradients of `h` and `c` to that of what is carried on, on all ways; as [`Cell::reveal_backward`].
+    #[inline(always)]
+    fn carried_backward<V: Lanes>(self, slots: &mut [V; 4], step: &BackwardStep<V>) -> V {
+        let d_carried = self.reveal_backward(slots, step.c, step.d_h);
+        if Self::HAS_C {
+            d_carried.add(step.d_c)
+        } else {
+            d_carried
+        }
+    }
+
     /// From the gradients of `h` and `c` and the activated gates to the gradients of the sums (in place), and
     /// `(direct part of d_h_previous, d_c_previous)`.
     #[inline(always)]
     fn backward<V: Lanes>(self, slots: &mut [V; 4], step: BackwardStep<V>) -> (V, V) {
-        let d_carried = self.reveal_backward(slots, step.c, step.d_h);
-        let d_carried = if Self::HAS_C {
-            d_carried.add(step.d_c)
-        } else {
-            d_carried
-        };
+        let d_carried = self.carried_backward(slots, &step);
         self.carry_backward(slots, step.h_previous, step.c_previous, d_carried)
     }
 }

@@ -45,7 +45,7 @@ pub use masked::MaskedState;
 pub use norm::{NORM_EPSILON, column_products, layer_norm, layer_norm_backward};
 pub use panels::{Block, GROUP, GateOrder, Packed, Panels, groups};
 pub use product::{RowRun, Slots, column_sums, gradient_product, product, sum_rows_by_index};
-pub use recurrent::{Backward, Forward, Input, backward, forward};
+pub use recurrent::{Backward, Forward, Input, StateGradients, backward, forward};
 pub use recurrent_norm::{NormForward, NormInput, norm_forward};
 pub use recurrent_norm_backward::{NormBackward, norm_backward};
 pub use scalar::Scalar;

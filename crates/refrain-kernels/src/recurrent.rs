@@ -320,6 +320,59 @@ pub struct Backward<'a, T> {
     pub d_c: &'a mut Panels<T>,
     /// With recurrent dropout: the mask as in [`MaskedState`], and space of the same size.
     pub masked: Option<(&'a Panels<T>, &'a mut Panels<T>)>,
+    /// Where somebody looks on.
+    pub watched: Option<StateGradients<'a, T>>,
+}
+
+/// Written by a backward pass for who wants to see what flows back: the whole gradient of each step's states, through
+/// everything that reads them.
+#[derive(Debug)]
+pub struct StateGradients<'a, T> {
+    /// Of the hidden states, rows over time.
+    pub d_h: &'a mut Panels<T>,
+    /// Of the cell states, through the hidden state of the same step too, where the cell has them; else not touched.
+    pub d_c: &'a mut Panels<T>,
+}
+
+/// Where they go; nowhere, mostly.
+#[derive(Clone, Copy)]
+pub(crate) struct Watched<T> {
+    pub(crate) d_h: Option<Shared<T>>,
+    pub(crate) d_c: Option<Shared<T>>,
+}
+
+impl<T: Scalar> Watched<T> {
+    /// # Panics
+    /// If a size is not `(total, hidden)`.
+    pub(crate) fn new(
+        watched: Option<StateGradients<'_, T>>,
+        size: (usize, usize),
+        has_c: bool,
+    ) -> Self {
+        let place = |name: &str, panels: &mut Panels<T>| {
+            assert_eq!((panels.rows(), panels.columns()), size, "watched {name}");
+            Shared::of_blocks(panels.blocks_mut())
+        };
+        let Some(StateGradients { d_h, d_c }) = watched else {
+            return Self {
+                d_h: None,
+                d_c: None,
+            };
+        };
+        Self {
+            d_h: Some(place("d_h", d_h)),
+            d_c: has_c.then(|| place("d_c", d_c)),
+        }
+    }
+}
+
+/// Writes lanes where they are wanted.
+#[inline(always)]
+pub(crate) unsafe fn watch<V: Lanes>(to: Option<Shared<V::Scalar>>, at: usize, lanes: V) {
+    if let Some(to) = to {
+        // SAFETY: the caller gives a place of its own rows.
+        unsafe { lanes.store(to.get().add(at)) };
+    }
 }
 
 struct BackwardRows<'a, T, C> {
@@ -340,6 +393,7 @@ struct BackwardRows<'a, T, C> {
     d_h: *mut T,
     d_c: *mut T,
     fed: FedGradient<T>,
+    watched: Watched<T>,
 }
 
 /// `d += d_gates · W` for one side of the cell; the chain goes through the groups upwards, and in each through the side's
@@ -468,7 +522,15 @@ impl<T: Scalar, C: Cell> Kernel<T> for BackwardRows<'_, T, C> {
                                 zero
                             },
                         };
-                        let (direct, d_c) = self.cell.backward(&mut slots, step);
+                        watch(self.watched.d_h, now, step.d_h);
+                        let d_carried = self.cell.carried_backward(&mut slots, &step);
+                        watch(self.watched.d_c, now, d_carried);
+                        let (direct, d_c) = self.cell.carry_backward(
+                            &mut slots,
+                            step.h_previous,
+                            step.c_previous,
+                            d_carried,
+                        );
                         for slot in 0..C::SLOTS {
                             slots[slot].store(gates.add(slot * panel + b * GROUP));
                         }
@@ -601,6 +663,7 @@ pub(crate) fn backward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: 
     let weight_ih = Shared::from_const(weight_ih);
     let gates = Shared::new(args.gates.blocks_mut());
     let fed = FedGradient::new(args.masked, args.d_h);
+    let watched = Watched::new(args.watched, (total, hidden), C::HAS_C);
     let d_h = Shared::new(args.d_h.blocks_mut());
     let d_c = Shared::new(args.d_c.blocks_mut());
     let (h, c, h_0, c_0) = (args.h, args.c, args.h_0, args.c_0);
@@ -625,6 +688,7 @@ pub(crate) fn backward_of<T: Scalar, C: Cell>(compute: &Compute, cell: C, args: 
             d_h: d_h.get().cast::<T>(),
             d_c: d_c.get().cast::<T>(),
             fed,
+            watched,
         });
     });
 }

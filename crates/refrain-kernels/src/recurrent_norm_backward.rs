@@ -6,7 +6,7 @@ use crate::masked::FedGradient;
 use crate::norm::NormRow;
 use crate::panels::{Block, GROUP, Packed, Panels, groups};
 use crate::product::Slots;
-use crate::recurrent::{check_offsets, gates_product};
+use crate::recurrent::{StateGradients, Watched, check_offsets, gates_product, watch};
 use crate::scalar::Scalar;
 use crate::simd::{Kernel, Lanes};
 
@@ -51,6 +51,8 @@ pub struct NormBackward<'a, T> {
     pub d_sums_h: &'a mut Panels<T>,
     /// Written: the gradient of the cell state after its norm's gain and bias, where the cell has one.
     pub d_norm_c: &'a mut Panels<T>,
+    /// Where somebody looks on.
+    pub watched: Option<StateGradients<'a, T>>,
 }
 
 /// What the threads read, each its own rows of.
@@ -79,6 +81,7 @@ struct Places<T> {
     d_c: Shared<T>,
     d_sums_h: Shared<T>,
     d_norm_c: Shared<T>,
+    watched: Watched<T>,
 }
 
 struct NormBackwardRows<'a, T, C> {
@@ -198,6 +201,7 @@ impl<T: Scalar, C: Cell> NormBackwardRows<'_, T, C> {
                     let carry = group * step.carry_panel + (step.first + b) * GROUP;
                     let before = group * previous_panel + (previous + b) * GROUP;
                     let (d_h, d_c) = (self.to.d_h.get().add(carry), self.to.d_c.get());
+                    let now = group * step.panel + (step.row + b) * GROUP;
                     let h_previous = if C::DIRECT {
                         V::load(h.add(before))
                     } else {
@@ -213,6 +217,8 @@ impl<T: Scalar, C: Cell> NormBackwardRows<'_, T, C> {
                     } else {
                         V::load(d_h)
                     };
+                    watch(self.to.watched.d_h, now, V::load(d_h));
+                    watch(self.to.watched.d_c, now, d_carried);
                     let (direct, d_c_previous) = self
                         .cell
                         .carry_backward(&mut slots, h_previous, c_previous, d_carried);
@@ -374,6 +380,7 @@ pub(crate) fn norm_backward_of<T: Scalar, C: Cell>(
         d_c: Shared::of_blocks(args.d_c.blocks_mut()),
         d_sums_h: Shared::of_blocks(args.d_sums_h.blocks_mut()),
         d_norm_c: Shared::of_blocks(args.d_norm_c.blocks_mut()),
+        watched: Watched::new(args.watched, (total, hidden), C::HAS_C),
     };
     let from = Sources {
         weight_hh: args.weight_hh,

@@ -9,7 +9,7 @@ mod norms;
 use proptest::prelude::*;
 use refrain_kernels::{
     Backward, Block, Cell, Compute, Forward, GROUP, GateOrder, GruCell, Input, Isa, LstmCell,
-    Packed, Panels, RnnCell, RowRun, Scalar, Slots, backward, column_sums, forward,
+    Packed, Panels, RnnCell, RowRun, Scalar, Slots, StateGradients, backward, column_sums, forward,
     gradient_product, groups, product, softmax_cross_entropy, sum_rows_by_index,
 };
 
@@ -123,6 +123,7 @@ struct Pass<T> {
     d_x: Panels<T>,
     d_h: Panels<T>,
     d_c: Panels<T>,
+    watched: [Panels<T>; 2],
 }
 
 struct Layer<T> {
@@ -217,6 +218,8 @@ fn pass<T: Scalar, C: Cell>(
     let mut d_x = Panels::new(rows, layer.input);
     let mut d_h = panels(batch, layer.hidden, 77);
     let mut d_c = panels(batch, layer.hidden, 78);
+    let mut watched = [(); 2].map(|()| Panels::new(rows, layer.hidden));
+    let [watched_h, watched_c] = &mut watched;
     let args = Backward {
         offsets,
         weight_hh: &layer.hh_t,
@@ -230,6 +233,10 @@ fn pass<T: Scalar, C: Cell>(
         d_h: &mut d_h,
         d_c: &mut d_c,
         masked: None,
+        watched: Some(StateGradients {
+            d_h: watched_h,
+            d_c: watched_c,
+        }),
     };
     backward(compute, cell, args);
     Pass {
@@ -240,6 +247,7 @@ fn pass<T: Scalar, C: Cell>(
         d_x,
         d_h,
         d_c,
+        watched,
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`run`] is what the command line does: settings in, a run folder out; it stops and resumes exactly.
 //! - [`train`] is the loop alone, [`models`] the models, [`nn`] the layers: each `forward` with its `backward` beside it.
 //! - [`data`] makes tokens of files, [`generate`] draws new ones, [`checkpoint`] reads and writes model files.
+//! - [`inspect`] looks inside: how far gradients reach, what recurrent matrices do, how gates stand.
 //!
 //! The library never prints, exits, reads the clock or keeps a random generator: the caller passes them in. The same
 //! seed, data and version give the same bytes, whatever the number of threads or the [instruction set](Isa).
@@ -45,6 +46,7 @@ pub mod checkpoint;
 pub mod data;
 mod error;
 pub mod generate;
+pub mod inspect;
 pub mod metrics;
 pub mod models;
 mod names;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use refrain::data::forecast::Anchor;
 use refrain::data::{OnBadRow, Portion, TokenKind};
+use refrain::inspect::watch::WatchKind;
 use refrain::nn::{AttentionKind, CellKind, ForecastLoss, Init, Nonlinearity, Pooling};
 use refrain::optim::{OptimizerKind, Schedule};
 use refrain::run::settings::{Chunk, ClassWeights, DEFAULTS, Format, Limit, Settings, Task, When};
@@ -342,6 +343,14 @@ struct TrainingFlags {
     #[arg(long, value_name = "N")]
     save_every: Option<u64>,
 
+    /// Look inside the model every so many steps: gradients (lm), spectrum, gates, between commas.
+    #[arg(long, value_name = "WHAT,WHAT", value_delimiter = ',', hide_possible_values = true, value_parser = one_of::<WatchKind>(WatchKind::NAMES))]
+    watch: Option<Vec<WatchKind>>,
+
+    /// Steps between two looks [default: so many that they take some 3 % of the time].
+    #[arg(long, value_name = "N")]
+    watch_every: Option<u64>,
+
     /// End after N scores without a new best.
     #[arg(long, value_name = "N|none")]
     patience: Option<Limit<u64>>,
@@ -444,6 +453,8 @@ impl TrainArgs {
             minutes: training.minutes,
             eval_every: training.eval_every,
             save_every: training.save_every,
+            watch: training.watch.clone(),
+            watch_every: training.watch_every,
             patience: training.patience,
             seed,
         }

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use refrain_kernels::{
     BatchNormBackward, Block, Cell, ColumnScaling, Compute, DropoutKey, GROUP, GateOrder, GruCell,
     Isa, LstmCell, MaskedState, NORM_EPSILON, NormBackward, NormForward, NormInput, Packed, Panels,
-    RnnCell, RowRun, Scalar, Slots, batch_norm_backward, column_moments, column_products, dropout,
-    groups, layer_norm, layer_norm_backward, norm_backward, norm_forward, scale_columns,
+    RnnCell, RowRun, Scalar, Slots, StateGradients, batch_norm_backward, column_moments,
+    column_products, dropout, groups, layer_norm, layer_norm_backward, norm_backward, norm_forward,
+    scale_columns,
 };
 
 use super::{computes, numbers, panels, rows_of};
@@ -263,6 +264,7 @@ fn pass<T: Scalar, C: Cell>(
     let (mut d_h, mut d_c) = (from.d_h.clone(), from.d_c.clone());
     let (mut d_sums_h, mut d_norm_c) = (matrix(C::H.1.len()), units());
     let mut space = Panels::new(batch, hidden);
+    let (mut watched_h, mut watched_c) = (units(), units());
     let args = NormBackward {
         offsets: &from.offsets,
         weight_hh: &layer.hh_t,
@@ -283,11 +285,16 @@ fn pass<T: Scalar, C: Cell>(
         masked: is_masked.then_some((&from.mask, &mut space)),
         d_sums_h: &mut d_sums_h,
         d_norm_c: &mut d_norm_c,
+        watched: Some(StateGradients {
+            d_h: &mut watched_h,
+            d_c: &mut watched_c,
+        }),
     };
     norm_backward(compute, cell, args);
     Pass {
         over_time: vec![
-            h, c, norm_c, masked_h, activated, gates, norm_h, d_sums_h, d_norm_c,
+            h, c, norm_c, masked_h, activated, gates, norm_h, d_sums_h, d_norm_c, watched_h,
+            watched_c,
         ],
         over_batch: vec![masked_0, d_h, d_c],
         factors: vec![factor_h, factor_c],

@@ -119,6 +119,11 @@ impl<T: Scalar> DecoderSpace<T> {
     pub fn stack(&self) -> &StackSpace<T> {
         &self.stack
     }
+
+    /// The same, to be asked for more.
+    pub fn stack_mut(&mut self) -> &mut StackSpace<T> {
+        &mut self.stack
+    }
 }
 
 /// What a decoder's backward pass gives back to the encoder.

@@ -155,6 +155,11 @@ impl<T: Scalar> EncoderSpace<T> {
     pub fn stack(&self) -> &StackSpace<T> {
         &self.stack
     }
+
+    /// The same, to be asked for more.
+    pub fn stack_mut(&mut self) -> &mut StackSpace<T> {
+        &mut self.stack
+    }
 }
 
 impl<T: Scalar> Encoder<T> {

@@ -265,13 +265,61 @@ impl<T: Scalar> EncoderDecoder<T> {
         target: &TargetBatch,
         mask: Option<DropoutKey>,
     ) -> f64 {
+        self.prepare_loss(compute, space, source, target, mask);
+        let scores = &mut space.decoder.scores;
+        let total = space
+            .loss
+            .forward_backward(compute, scores, &target.targets);
+        self.backward(compute, space, source, target, mask);
+        total / target.targets.len() as f64
+    }
+
+    /// The same of one token of the targets alone, that of row `row` over time, without dropout.
+    ///
+    /// # Panics
+    /// As [`EncoderDecoder::loss_and_gradients`], or if there is no such row.
+    pub fn token_loss_and_gradients(
+        &mut self,
+        compute: &Compute,
+        space: &mut EncoderDecoderSpace<T>,
+        source: &SequenceBatch<T>,
+        target: &TargetBatch,
+        row: usize,
+    ) -> f64 {
+        self.prepare_loss(compute, space, source, target, None);
+        let mut weights = vec![0.0; target.targets.len()];
+        weights[row] = 1.0;
+        let scores = &mut space.decoder.scores;
+        let loss = space
+            .loss
+            .forward_backward_weighted(compute, scores, &target.targets, &weights);
+        self.backward(compute, space, source, target, None);
+        loss
+    }
+
+    /// The scores of every token of the targets, for a pass backward.
+    fn prepare_loss(
+        &mut self,
+        compute: &Compute,
+        space: &mut EncoderDecoderSpace<T>,
+        source: &SequenceBatch<T>,
+        target: &TargetBatch,
+        mask: Option<DropoutKey>,
+    ) {
         self.tie();
         self.pack(space, true);
         self.scores(compute, space, source, target, mask);
-        let total =
-            space
-                .loss
-                .forward_backward(compute, &mut space.decoder.scores, &target.targets);
+    }
+
+    /// Backward from the gradients of the scores, which stand in their place.
+    fn backward(
+        &mut self,
+        compute: &Compute,
+        space: &mut EncoderDecoderSpace<T>,
+        source: &SequenceBatch<T>,
+        target: &TargetBatch,
+        mask: Option<DropoutKey>,
+    ) {
         let encoded = Encoded {
             summary: &space.summary,
             states: &space.states,
@@ -326,7 +374,6 @@ impl<T: Scalar> EncoderDecoder<T> {
         };
         self.encoder
             .backward(compute, &mut space.encoder, source, d_output, mask);
-        total / target.targets.len() as f64
     }
 
     /// The sum of the losses in nats, without gradients or dropout; those of each token are in

@@ -326,12 +326,50 @@ impl<T: Scalar> Forecaster<T> {
     ) -> f64 {
         self.pack(space, true);
         self.answer(compute, space, batch, mask);
-        let loss = space.losses.forward_backward(
-            self.shape.loss,
-            &mut space.outputs,
-            targets,
-            self.shape.horizon,
-        );
+        let (loss, horizon) = (self.shape.loss, self.shape.horizon);
+        let loss = space
+            .losses
+            .forward_backward(loss, &mut space.outputs, targets, horizon);
+        self.backward(compute, space, batch, mask);
+        loss
+    }
+
+    /// The same of one answer alone, that of row `row`, without dropout.
+    ///
+    /// # Panics
+    /// As [`Forecaster::loss_and_gradients`], or if there is no such row.
+    pub fn answer_loss_and_gradients(
+        &mut self,
+        compute: &Compute,
+        space: &mut ForecasterSpace<T>,
+        batch: &SequenceBatch<T>,
+        targets: &Panels<T>,
+        row: usize,
+    ) -> f64 {
+        self.pack(space, true);
+        self.answer(compute, space, batch, None);
+        let (loss, horizon) = (self.shape.loss, self.shape.horizon);
+        space
+            .losses
+            .forward_backward(loss, &mut space.outputs, targets, horizon);
+        let rows = space.outputs.rows();
+        let all = T::from_f64(rows as f64);
+        for (at, block) in space.outputs.blocks_mut().iter_mut().enumerate() {
+            let kept = if at % rows == row { all } else { T::ZERO };
+            block.0 = block.0.map(|value| value * kept);
+        }
+        self.backward(compute, space, batch, None);
+        space.losses()[row]
+    }
+
+    /// Backward from the gradients of the answers, which stand in their place.
+    fn backward(
+        &mut self,
+        compute: &Compute,
+        space: &mut ForecasterSpace<T>,
+        batch: &SequenceBatch<T>,
+        mask: Option<DropoutKey>,
+    ) {
         self.shortcut_backward(compute, space);
         self.linear.backward(
             compute,
@@ -357,7 +395,6 @@ impl<T: Scalar> Forecaster<T> {
         };
         self.encoder
             .backward(compute, &mut space.encoder, batch, d_output, mask);
-        loss
     }
 
     /// The sum of the losses of the answers, without gradients or dropout. The weights must have been packed since they last

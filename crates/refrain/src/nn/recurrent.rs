@@ -112,6 +112,8 @@ pub(crate) struct Saved<T> {
     pub(crate) norm_c: Normalised<T>,
     /// Where the pass had recurrent dropout.
     pub(crate) masked: Option<Masked<T>>,
+    /// Where somebody looks on: the whole gradients of the states, rows over time, after a backward pass.
+    pub(crate) d_states: Option<State<T>>,
 }
 
 /// Space for a backward pass, reused from step to step.

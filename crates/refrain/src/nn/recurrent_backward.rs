@@ -2,8 +2,8 @@
 
 use refrain_kernels::{
     Backward, Block, Cell, Compute, GROUP, GateOrder, NormBackward, Panels, RowRun, Scalar, Slots,
-    backward, column_products, column_sums, gradient_product, groups, layer_norm_backward,
-    norm_backward, product, sum_rows_by_index,
+    StateGradients, backward, column_products, column_sums, gradient_product, groups,
+    layer_norm_backward, norm_backward, product, sum_rows_by_index,
 };
 
 use super::recurrent::{
@@ -81,6 +81,7 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
             (&packed.ih_transposed, d_x)
         });
         let d_fed = &mut scratch.d_fed;
+        let watched = watched::<T, C>(&mut saved.d_states, steps, self.hidden_size());
         let args = Backward {
             offsets: steps.offsets(),
             weight_hh: &packed.hh_transposed,
@@ -97,6 +98,7 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
                 d_fed.resize(steps.batch(), self.hidden_size());
                 (&masked.mask, d_fed)
             }),
+            watched,
         };
         backward(compute, self.cell, args);
     }
@@ -127,6 +129,7 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
         if C::HAS_C {
             d_norm_c.resize(steps.rows(), hidden);
         }
+        let watched = watched::<T, C>(&mut saved.d_states, steps, hidden);
         let args = NormBackward {
             offsets: steps.offsets(),
             weight_hh: &packed.hh_transposed,
@@ -150,6 +153,7 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
             }),
             d_sums_h,
             d_norm_c,
+            watched,
         };
         norm_backward(compute, self.cell, args);
     }
@@ -353,6 +357,20 @@ impl<T: Scalar, C: Cell> Recurrent<T, C> {
             unpack_gates(sums_c, &mut affine.bias.grad, order);
         }
     }
+}
+
+/// Where the gradients of a layer's states go, if they are kept.
+fn watched<'s, T: Scalar, C: Cell>(
+    d_states: &'s mut Option<State<T>>,
+    steps: &Steps,
+    hidden: usize,
+) -> Option<StateGradients<'s, T>> {
+    let State { h, c } = d_states.as_mut()?;
+    h.resize(steps.rows(), hidden);
+    if C::HAS_C {
+        c.resize(steps.rows(), hidden);
+    }
+    Some(StateGradients { d_h: h, d_c: c })
 }
 
 /// So many blocks of zeros.

@@ -73,6 +73,7 @@ pub struct StackSpace<T> {
     d_outputs: [Panels<T>; 2],
     d_halves: [Panels<T>; 2],
     d_reversed: Panels<T>,
+    keeps_state_gradients: bool,
 }
 
 impl<T: Scalar> StackSpace<T> {
@@ -143,6 +144,28 @@ impl<T: Scalar> StackSpace<T> {
     #[must_use]
     pub fn d_initial(&self) -> &StackState<T> {
         &self.d_state
+    }
+
+    /// Has the backward passes that follow keep the gradient of every state: [`StackSpace::state_gradients`].
+    pub fn keep_state_gradients(&mut self) {
+        self.keeps_state_gradients = true;
+    }
+
+    /// The gradients of the states of layer `layer` in one direction after a backward pass, rows over time, a row at the
+    /// position that was read: the whole derivative of the loss, through the layer's later steps, through the layers above,
+    /// and that of a cell state through the hidden state of its own step too.
+    ///
+    /// # Panics
+    /// If there is no such layer or direction, or no backward pass since they were [asked
+    /// for](StackSpace::keep_state_gradients).
+    #[must_use]
+    pub fn state_gradients(&self, layer: usize, direction: Direction) -> State<T> {
+        let d_states = &self.saved[self.unit(layer, direction)].d_states;
+        let State { h, c } = d_states.as_ref().expect("gradients of states were kept");
+        State {
+            h: self.by_position(h, direction).into_owned(),
+            c: self.by_position(c, direction).into_owned(),
+        }
     }
 }
 
@@ -512,6 +535,12 @@ impl<T: Scalar> Stack<T> {
         let has_between = self.has_between(mask);
         let (directions, hidden) = (self.directions, self.hidden_size());
         let (below, rest) = space.saved.split_at_mut(at * directions);
+        for saved in rest.iter_mut().take(directions) {
+            saved.d_states = match saved.d_states.take() {
+                _ if !space.keeps_state_gradients => None,
+                kept => Some(kept.unwrap_or_default()),
+            };
+        }
         let input = match at {
             0 => input,
             _ if has_between => LayerInput::Features(&space.between[at - 1]),

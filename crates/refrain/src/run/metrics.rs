@@ -2,9 +2,9 @@
 //!
 //! # Order and resuming
 //!
-//! For a step `s` the trainer appends `Step(s)`, then perhaps `Validation(s)` and `Sample(s)`; where it saves, it calls
+//! For a step `s` the trainer appends `Step(s)`, then perhaps `Validation(s)`, `Sample(s)` and `Watch(s)`; where it saves, it calls
 //! [`MetricsLog::sync`], writes the state, and appends `Save(s)`. So when a state of step `s` can be read, every line up
-//! to `Sample(s)` is on the disk, and only `Save(s)` may be missing.
+//! to `Watch(s)` is on the disk, and only `Save(s)` may be missing.
 //!
 //! [`MetricsLog::open_at`] therefore keeps all of step `s` that stands, cuts what lies behind it, and remembers which
 //! lines of step `s` there are. A trainer that resumes may append the events of step `s` again, and should do so with
@@ -205,6 +205,7 @@ fn kind_and_step(event: &Event) -> (&'static str, Option<u64>) {
         Event::Step(event) => ("step", Some(event.step)),
         Event::Validation(event) => ("validation", Some(event.step)),
         Event::Sample(event) => ("sample", Some(event.step)),
+        Event::Watch(event) => ("watch", Some(event.step)),
         Event::Save(event) => ("save", Some(event.step)),
         Event::End(event) => ("end", Some(event.step)),
     }
@@ -351,7 +352,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// A JSON value in which `null` stands for NaN: no field of an event is ever written as `null` otherwise.
+/// A JSON value in which `null` stands for NaN: no field of an event is ever written as `null` otherwise. (Inside the
+/// lists of a `Watch` it is none.)
 struct OrNan(Value);
 
 impl IntoDeserializer<'_, serde_json::Error> for OrNan {

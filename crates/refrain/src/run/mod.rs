@@ -4,6 +4,7 @@ mod folder;
 pub mod forecast;
 pub mod graph;
 pub mod labels;
+pub mod look;
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "report")]

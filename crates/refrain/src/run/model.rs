@@ -97,6 +97,17 @@ impl AnyModel {
         }
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::LanguageModel(model) => &model.path,
+            Self::Labeller(model) => &model.path,
+            Self::Writer(model) => &model.path,
+            Self::Forecaster(model) => &model.path,
+        }
+    }
+
     /// How it was configured.
     #[must_use]
     pub fn config(&self) -> &Resolved {

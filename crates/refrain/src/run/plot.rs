@@ -6,6 +6,7 @@
 
 mod alignment;
 mod heat;
+mod inside;
 mod png;
 mod unrolled;
 
@@ -18,6 +19,8 @@ use plotters::style::{Color as _, FontTransform, IntoFont, RGBColor, ShapeStyle,
 
 pub use self::alignment::Alignment;
 pub use self::heat::{Cell, HeatMap};
+pub(crate) use self::inside::color_of;
+pub use self::inside::{gates_svg, gradients_chart, gradients_svg, spectrum_svg};
 pub use self::png::png_of;
 use crate::{Error, Result};
 
@@ -95,6 +98,8 @@ pub enum Mark {
     Faint,
     /// Dots joined by a line.
     Dots,
+    /// Dots by themselves.
+    Points,
     /// Rings, to point out.
     Rings,
 }
@@ -221,7 +226,7 @@ impl Chart {
             let y = LINE_HEIGHT * (heads + item.row as f64) + 14.0;
             let ends = [(item.x, y), (item.x + SWATCH, y)];
             let middle = [(item.x + SWATCH / 2.0, y)];
-            let ring = item.series.mark == Mark::Rings;
+            let ring = matches!(item.series.mark, Mark::Rings | Mark::Points);
             canvas.series(item.series, if ring { &middle } else { &ends })?;
             let label = visible(&item.series.label);
             canvas.text(&label, (item.x + SWATCH + 9.0, y), HPos::Left, Ink::Text)?;
@@ -689,15 +694,17 @@ impl Canvas<'_> {
             Mark::Thin => (1.25, 1.0),
             Mark::Faint => (1.0, 0.35),
             Mark::Dots => (1.5, 1.0),
+            Mark::Points => (1.0, 0.6),
             Mark::Rings => (2.0, 1.0),
         };
         let style = stroke(ink, width, opacity);
-        if series.mark != Mark::Rings && points.len() > 1 {
+        if !matches!(series.mark, Mark::Rings | Mark::Points) && points.len() > 1 {
             let path = points.iter().map(|&point| whole(point));
             drawn(self.backend.draw_path(path, &style))?;
         }
         let (radius, fill) = match series.mark {
             Mark::Dots => (if points.len() > 60 { 2.0 } else { 3.0 }, true),
+            Mark::Points => (2.5, true),
             Mark::Rings => (6.5, false),
             // A single step is no line.
             _ if points.len() == 1 => (3.0, true),

@@ -7,6 +7,7 @@ mod classes;
 mod figures;
 mod forecast;
 mod pictures;
+mod watched;
 mod words;
 
 use std::path::Path;

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::data::Format;
 pub use defaults::{
-    DEFAULTS, DefaultSetting, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, SAVE_EVERY_RANGE, When,
+    DEFAULTS, DefaultSetting, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, SAVE_EVERY_RANGE,
+    WATCH_SHARE, When,
 };
 pub use resolve::Resolved;
 pub use scopes::{SCOPES, Scope};
@@ -24,6 +25,7 @@ pub use values::{Chunk, ClassWeights, Limit, Task, ValueError};
 
 use crate::data::forecast::Anchor;
 use crate::data::{OnBadRow, Portion, TokenKind};
+use crate::inspect::watch::WatchKind;
 use crate::names::nearest;
 use crate::nn::{AttentionKind, CellKind, ForecastLoss, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerKind, Schedule};
@@ -189,6 +191,10 @@ settings! {
     eval_every: u64,
     /// Steps between two saved states.
     save_every: u64,
+    /// What is watched inside the model while it is trained.
+    watch: Vec<WatchKind>,
+    /// Steps between two looks at it.
+    watch_every: u64,
     /// Scores without a new best after which the run ends.
     patience: Limit<u64>,
     /// The seed of everything random.

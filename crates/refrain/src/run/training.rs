@@ -572,6 +572,9 @@ fn lasting_settings(config: &Resolved) -> Value {
         steps: None,
         epochs: None,
         minutes: None,
+        // To watch changes nothing.
+        watch: None,
+        watch_every: None,
         ..config.to_settings()
     };
     json!(settings)

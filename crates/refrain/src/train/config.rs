@@ -1,3 +1,4 @@
+use crate::inspect::watch::WatchKind;
 use crate::optim::OptimizerConfig;
 
 /// Where a run ends by itself.
@@ -40,6 +41,10 @@ pub struct TrainConfig {
     pub eval_every: u64,
     /// Steps between two saved states.
     pub save_every: u64,
+    /// What is watched.
+    pub watch: Vec<WatchKind>,
+    /// Steps between two looks at it.
+    pub watch_every: u64,
     /// Validations without a new best after which the run ends; `None` never does.
     pub patience: Option<u64>,
     /// The seed of everything random.

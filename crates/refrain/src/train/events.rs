@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::inspect::watch::Watch;
+
 /// Something that happened in a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -17,6 +19,8 @@ pub enum Event {
     Validation(Validation),
     /// A sample was drawn from the model as it stands.
     Sample(Sample),
+    /// The inside of the model was looked at.
+    Watch(Watch),
     /// The state of the run was written.
     Save(Save),
     /// The run is over.

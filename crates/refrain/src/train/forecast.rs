@@ -4,15 +4,18 @@ use refrain_kernels::{Compute, DropoutKey, Panels};
 
 use super::buckets::BucketPlan;
 use super::buffers::KeptBuffers;
-use super::events::Start;
+use super::events::{Start, Watch};
 use super::labels::batches_of_rows;
+use super::watch::{first_lengths, watch_layers};
 use super::{Score, StepLoss, Task};
 use crate::data::forecast::{ForecastEncoding, ForecastExamples, ForecastMode};
+use crate::inspect::gates::GateCounter;
+use crate::inspect::watch::{GATE_STEPS, WatchKind};
 use crate::metrics::{
     ErrorMeans, ForecastBaseline, ForecastErrors, ForecastReport, ForecastRoll, ForecastStretch,
     ForecastTarget,
 };
-use crate::models::{Forecaster, ForecasterSpace, SequenceBatch, rows_of};
+use crate::models::{Body, Forecaster, ForecasterSpace, SequenceBatch, rows_of};
 use crate::nn::{ForecastLoss, Parameters, deviation, probability};
 
 /// Rows over time of a batch that is only scored.
@@ -197,6 +200,28 @@ fn each_batch(
         compute.run(|| model.loss(compute, space, &batch, &targets));
         see(&chosen, &batch, &targets, space);
     }
+}
+
+/// How the gates of a forecaster stand over the first windows or sequences, until they have `most` steps.
+pub fn number_gates(
+    compute: &Compute,
+    model: &Forecaster<f32>,
+    examples: &ForecastExamples,
+    most: usize,
+) -> GateCounter {
+    let mut counter = GateCounter::default();
+    let Body::Recurrent(stack) = &model.encoder.body else {
+        return counter;
+    };
+    let (mut space, mut batch) = (ForecasterSpace::default(), SequenceBatch::default());
+    model.pack(&mut space, false);
+    let lengths = first_lengths(examples.lengths(), most);
+    for chosen in batches_of_rows(lengths, FORECAST_SCORED_ROWS) {
+        examples.fill(&chosen, &mut batch);
+        compute.run(|| model.answer(compute, &mut space, &batch, None));
+        counter.add("rnn", stack, space.encoder.stack());
+    }
+    counter
 }
 
 /// Which example each answer of a batch is of: a place in the batch.
@@ -480,6 +505,12 @@ impl Task for ForecastTask {
 
     fn undo_step(&mut self) {
         self.previous.put_back(&mut self.model);
+    }
+
+    fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
+        let examples = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let gates = || number_gates(compute, &self.model, examples, GATE_STEPS).finish();
+        watch_layers(&self.model, what, gates)
     }
 
     fn validate(&mut self, compute: &Compute) -> Option<Score> {

@@ -4,12 +4,15 @@ use refrain_kernels::{Compute, DropoutKey};
 
 use super::buckets::BucketPlan;
 use super::buffers::KeptBuffers;
-use super::events::{Start, Validation};
+use super::events::{Start, Validation, Watch};
+use super::watch::{first_lengths, watch_layers};
 use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Encoding;
 use crate::data::examples::{Content, Examples, Labels, Starts, hide_rare_words};
+use crate::inspect::gates::GateCounter;
+use crate::inspect::watch::{GATE_STEPS, WatchKind};
 use crate::metrics::Confusion;
-use crate::models::{LabelBatch, Labeller, LabellerSpace, SequenceBatch, rows_of};
+use crate::models::{Body, LabelBatch, Labeller, LabellerSpace, SequenceBatch, rows_of};
 use crate::nn::Parameters;
 
 /// Rows over time of a batch that is only scored; of pictures, each of which takes as much as many tokens.
@@ -223,6 +226,29 @@ pub fn score_labels(
     })
 }
 
+/// How the gates of a labeller stand over the first sequences, until they have `most` steps.
+pub fn label_gates(
+    compute: &Compute,
+    model: &Labeller<f32>,
+    examples: &Examples,
+    most: usize,
+) -> GateCounter {
+    let mut counter = GateCounter::default();
+    let Body::Recurrent(stack) = &model.encoder.body else {
+        return counter;
+    };
+    let starts = examples.starts();
+    let (mut space, mut batch) = (LabellerSpace::default(), SequenceBatch::default());
+    model.pack(&mut space, false);
+    let lengths = first_lengths(examples.lengths(), most);
+    for chosen in batches_of_rows(lengths, scored_rows(examples)) {
+        examples.fill(&chosen, &starts, &mut batch);
+        compute.run(|| model.scores(compute, &mut space, &batch, None));
+        counter.add("rnn", stack, space.encoder.stack());
+    }
+    counter
+}
+
 /// The class of the greatest score, the first of several.
 pub fn best_class(classes: usize, score: impl Fn(usize) -> f32) -> u32 {
     let mut best = 0;
@@ -300,6 +326,12 @@ impl Task for LabelTask {
 
     fn validate(&mut self, compute: &Compute) -> Option<Score> {
         self.score_validation(compute).map(|score| score.score())
+    }
+
+    fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
+        let examples = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let gates = || label_gates(compute, &self.model, examples, GATE_STEPS).finish();
+        watch_layers(&self.model, what, gates)
     }
 
     /// More labels right; of two equally right the surer one.

@@ -8,9 +8,15 @@ use super::{Carried, Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Vocabulary;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampler};
+use crate::inspect::gates::{GateCounter, GateUse};
+use crate::inspect::watch::{
+    GATE_STEPS, Watch, WatchKind, WatchedGate, gradients_of_text, spectrum_of,
+};
 use crate::models::{LanguageModel, LanguageModelSpace, TokenBatch};
 use crate::nn::{Parameters, StackState};
 
+/// Steps of each of the streams whose gates are watched.
+const WATCHED_STEPS: usize = 64;
 /// Tokens of a sample drawn while training.
 const SAMPLE_TOKENS: usize = 200;
 
@@ -141,6 +147,32 @@ impl LanguageModelTask {
     }
 }
 
+/// How the gates stand over the beginnings of streams of a text, read side by side.
+fn text_gates(compute: &Compute, model: &mut LanguageModel<f32>, ids: &[u32]) -> Vec<GateUse> {
+    let count = ids.len().min(GATE_STEPS);
+    let steps = WATCHED_STEPS.min(count);
+    let batch = count / steps.max(1);
+    if batch == 0 {
+        return Vec::new();
+    }
+    let stream = ids.len() / batch;
+    let rows = (0..steps).flat_map(|t| (0..batch).map(move |row| row * stream + t));
+    let inputs: Vec<u32> = rows.map(|at| ids[at]).collect();
+    let tokens = TokenBatch {
+        inputs: &inputs,
+        targets: &inputs,
+        batch,
+    };
+    // A space of its own: that of the steps keeps what it holds.
+    let mut space = LanguageModelSpace::default();
+    model.prepare(&mut space);
+    let mut state = model.zero_state(batch);
+    compute.run(|| model.loss(compute, &mut space, tokens, &mut state));
+    let mut counter = GateCounter::default();
+    counter.add("rnn", &model.stack, space.stack());
+    counter.finish()
+}
+
 impl Task for LanguageModelTask {
     fn start(&self) -> Start {
         Start {
@@ -214,6 +246,27 @@ impl Task for LanguageModelTask {
         let score = self.score(compute, &tokens);
         self.data.validation = tokens;
         score
+    }
+
+    fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
+        let ids = match self.data.validation.len() {
+            0..2 => &self.data.train,
+            _ => &self.data.validation,
+        };
+        let mut seen = Watch::default();
+        for kind in what {
+            match kind {
+                WatchKind::Gradients => {
+                    seen.gradients = gradients_of_text(compute, &self.model, ids);
+                }
+                WatchKind::Spectrum => seen.spectrum = spectrum_of(&self.model),
+                WatchKind::Gates => {
+                    let gates = text_gates(compute, &mut self.model, ids);
+                    seen.gates = gates.iter().map(WatchedGate::from).collect();
+                }
+            }
+        }
+        seen
     }
 
     fn sample(&mut self, compute: &Compute, step: u64) -> Option<String> {

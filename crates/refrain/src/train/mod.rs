@@ -12,21 +12,22 @@ mod pairs;
 mod random;
 mod task;
 mod trainer;
+mod watch;
 
 pub use bptt::{ChunkPlan, Shrunk};
 pub use buckets::BucketPlan;
 pub use config::{Budget, TrainConfig};
 pub use forecast::{
     Answers, FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastScore, ForecastTask,
-    read_answer, report_forecast, score_forecast,
+    number_gates, read_answer, report_forecast, score_forecast,
 };
 pub use labels::{
-    LabelData, LabelPlan, LabelScore, LabelTask, balanced_weights, best_class, score_labels,
-    scored_rows, scoring_batches,
+    LabelData, LabelPlan, LabelScore, LabelTask, balanced_weights, best_class, label_gates,
+    score_labels, scored_rows, scoring_batches,
 };
 pub use language_model::{LanguageModelData, LanguageModelTask};
 pub use pairs::{
-    PairData, PairPlan, PairScore, PairTask, Wording, pair_loss, score_pairs, write_all,
+    PairData, PairPlan, PairScore, PairTask, Wording, pair_gates, pair_loss, score_pairs, write_all,
 };
 pub use random::{Purpose, keyed_rng};
 pub use task::{Carried, Score, StepLoss, Task};

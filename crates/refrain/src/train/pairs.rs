@@ -4,14 +4,18 @@ use refrain_kernels::{Compute, DropoutKey};
 
 use super::buckets::BucketPlan;
 use super::buffers::KeptBuffers;
-use super::events::{Start, Validation};
+use super::events::{Start, Validation, Watch};
+use super::watch::{first_lengths, watch_layers};
 use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::examples::{Content, Examples, hide_rare_words};
 use crate::data::{PairEncoding, PairExamples, Vocabulary};
 use crate::generate::{Beam, Hypothesis};
+use crate::inspect::gates::GateCounter;
+use crate::inspect::watch::{GATE_STEPS, WatchKind};
 use crate::metrics::{bleu, chrf, exact_match};
 use crate::models::{
-    EncoderDecoder, EncoderDecoderSpace, SequenceBatch, TargetBatch, falling_order, rows_of,
+    Body, DecoderBody, EncoderDecoder, EncoderDecoderSpace, SequenceBatch, TargetBatch,
+    falling_order, rows_of,
 };
 use crate::nn::Parameters;
 
@@ -204,6 +208,37 @@ pub fn pair_loss(
     losses.iter().sum::<f64>() / examples.target_tokens().max(1) as f64
 }
 
+/// How the gates of a model that writes stand over the first pairs, until they have `most` steps. The weights must be tied.
+pub fn pair_gates(
+    compute: &Compute,
+    model: &EncoderDecoder<f32>,
+    examples: &PairExamples,
+    most: usize,
+) -> GateCounter {
+    let mut counter = GateCounter::default();
+    let mut space = EncoderDecoderSpace::default();
+    let (mut source, mut target) = (SequenceBatch::default(), TargetBatch::default());
+    model.pack(&mut space, false);
+    let lengths: Vec<usize> = (0..examples.len())
+        .map(|pair| {
+            let (source, target) = examples.lengths(pair);
+            source + target
+        })
+        .collect();
+    let lengths = first_lengths(&lengths, most);
+    for chosen in batches(lengths, most_sources(examples.sources())) {
+        examples.fill(&chosen, &mut source, &mut target);
+        compute.run(|| model.loss(compute, &mut space, &source, &target));
+        if let Body::Recurrent(stack) = &model.encoder.body {
+            counter.add("encoder.rnn", stack, space.encoder.stack());
+        }
+        if let DecoderBody::Recurrent(_, stack) = &model.decoder.body {
+            counter.add("decoder.rnn", stack, space.decoder.stack());
+        }
+    }
+    counter
+}
+
 /// Mean loss of all pairs, and how good what is written of the first `written` sources is. The weights must have been packed
 /// since they last changed.
 pub fn score_pairs(
@@ -367,6 +402,13 @@ impl Task for PairTask {
         model.pack(space, false);
         let score = score_pairs(compute, model, space, data, wording, WRITTEN_IN_VALIDATION);
         Some(score.score())
+    }
+
+    fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
+        self.model.tie();
+        let examples = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let gates = || pair_gates(compute, &self.model, examples, GATE_STEPS).finish();
+        watch_layers(&self.model, what, gates)
     }
 
     /// What is written is nearer to the references; of two equally near the likelier one.

@@ -4,6 +4,7 @@ use refrain_kernels::Compute;
 
 use super::events::{Start, Validation};
 use crate::error::{Error, Result};
+use crate::inspect::watch::{Watch, WatchKind};
 use crate::nn::Parameters;
 
 /// The loss of a gradient step.
@@ -67,6 +68,11 @@ pub trait Task: Send {
     /// Something drawn from the model after step `step`, to be shown, if the task draws.
     fn sample(&mut self, _compute: &Compute, _step: u64) -> Option<String> {
         None
+    }
+
+    /// What is seen inside the model as it stands, on data that is not learnt from where there is any. It changes nothing.
+    fn watch(&mut self, _compute: &Compute, _what: &[WatchKind]) -> Watch {
+        Watch::default()
     }
 
     /// What must be saved beside the parameters for the next step.

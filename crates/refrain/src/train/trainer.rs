@@ -1,7 +1,7 @@
 use refrain_kernels::{Compute, all_finite};
 use serde::{Deserialize, Serialize};
 
-use super::events::{End, Event, Sample, Save, Step, Validation};
+use super::events::{End, Event, Sample, Save, Step, Validation, Watch};
 use super::{Budget, Score, Task, TrainConfig};
 use crate::error::{Error, Result};
 use crate::optim::{Optimizer, Plateau, Schedule, gradient_norm};
@@ -99,7 +99,7 @@ impl<'a> Trainer<'a> {
     /// Trains until the budget is used up, validation has not improved for `patience` scores, or `surroundings.stop` says so;
     /// goes on from `progress`.
     ///
-    /// The order of what is recorded at a step: the step, a validation, a sample, the state.
+    /// The order of what is recorded at a step: the step, a validation, a sample, what is watched, the state.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first, unless its own
@@ -196,6 +196,12 @@ impl<'a> Trainer<'a> {
             let mut best = false;
             if last || step.is_multiple_of(self.config.eval_every) {
                 best = self.score(task, progress, recorder)?;
+                progress.elapsed_s = elapsed();
+            }
+            let watch = &self.config.watch;
+            if !watch.is_empty() && (last || step.is_multiple_of(self.config.watch_every)) {
+                let seen = task.watch(self.compute, watch);
+                recorder.event(&Event::Watch(Watch { step, ..seen }))?;
                 progress.elapsed_s = elapsed();
             }
             saved = None;

@@ -167,6 +167,8 @@ fn setup(cell: CellKind, carry_state: bool) -> Setup {
             budget: Budget::Epochs(3.4),
             eval_every: 4,
             save_every: 5,
+            watch: Vec::new(),
+            watch_every: 1,
             patience: None,
             seed: SEED,
         },

@@ -4,7 +4,7 @@ use minijinja::{Value, context};
 
 use super::Report;
 use super::words::{amount, count, figure, percent, span, thousands};
-use crate::train::events::{End, Event, Sample, Start, Step, Validation};
+use crate::train::events::{End, Event, Sample, Start, Step, Validation, Watch};
 
 /// A history taken apart.
 pub(super) struct Figures<'a> {
@@ -14,6 +14,7 @@ pub(super) struct Figures<'a> {
     pub(super) steps: Vec<&'a Step>,
     pub(super) validations: Vec<&'a Validation>,
     pub(super) samples: Vec<&'a Sample>,
+    pub(super) watches: Vec<&'a Watch>,
     pub(super) end: Option<&'a End>,
     /// The validation with the lowest finite loss.
     pub(super) best: Option<&'a Validation>,
@@ -105,6 +106,7 @@ impl<'a> Figures<'a> {
             steps: Vec::new(),
             validations: Vec::new(),
             samples: Vec::new(),
+            watches: Vec::new(),
             end: None,
             best: None,
             classes: report
@@ -131,6 +133,10 @@ impl<'a> Figures<'a> {
                 }
                 Event::Sample(sample) => {
                     figures.samples.push(sample);
+                    0.0
+                }
+                Event::Watch(watch) => {
+                    figures.watches.push(watch);
                     0.0
                 }
                 Event::Save(save) => save.elapsed_s,

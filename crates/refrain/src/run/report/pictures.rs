@@ -5,6 +5,7 @@ use std::f64::consts::LOG2_E;
 use minijinja::{Value, context};
 
 use super::figures::{Figures, mean, median, smooth};
+use super::watched;
 use super::words::{about, figure, percent, rate, share, thousands};
 use crate::Result;
 use crate::run::plot::{Axis, Chart, Color, Mark, RightAxis, Scale, Series, downsample};
@@ -15,20 +16,20 @@ const MOST_POINTS: usize = 1500;
 const MOST_POINTS_NARROW: usize = 600;
 /// Sizes in pixels. The first picture is wide where the page is; all others fit a telephone.
 const WIDE: (u32, u32) = (960, 340);
-const WIDE_LOW: (u32, u32) = (960, 260);
-const NARROW: (u32, u32) = (360, 300);
+pub(super) const WIDE_LOW: (u32, u32) = (960, 260);
+pub(super) const NARROW: (u32, u32) = (360, 300);
 const SMALL: (u32, u32) = (360, 260);
 /// Where the largest loss is so many times the smallest, equal distances are equal ratios.
 const LOG_FROM_RATIO: f64 = 50.0;
 
 /// A picture and what it says.
-struct Picture {
-    id: &'static str,
-    heading: &'static str,
-    said: String,
+pub(super) struct Picture {
+    pub(super) id: &'static str,
+    pub(super) heading: &'static str,
+    pub(super) said: String,
     /// The picture for narrow pages and, if it differs, the one for wide pages.
-    narrow: String,
-    wide: Option<String>,
+    pub(super) narrow: String,
+    pub(super) wide: Option<String>,
 }
 
 impl From<Picture> for Value {
@@ -54,6 +55,7 @@ pub(super) fn all(figures: &Figures<'_>) -> Result<Vec<Value>> {
         pictures.push(learning_rate(figures)?);
         pictures.push(speed(figures)?);
     }
+    pictures.extend(watched::all(figures)?);
     Ok(pictures.into_iter().map(Value::from).collect())
 }
 
@@ -473,7 +475,7 @@ fn small(
     })
 }
 
-fn steps_axis() -> Axis {
+pub(super) fn steps_axis() -> Axis {
     Axis {
         label: "training step".into(),
         from_zero: true,

@@ -19,6 +19,9 @@ pub const EVAL_EVERY_RANGE: (u64, u64) = (10, 1000);
 /// given.
 pub const SAVE_EVERY_RANGE: (u64, u64) = (100, 1000);
 
+/// The part of the time that watching may take when `watch_every` is not given.
+pub const WATCH_SHARE: f64 = 0.03;
+
 /// A row of [`DEFAULTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultSetting {

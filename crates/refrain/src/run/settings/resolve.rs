@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use super::scopes::Choice;
 use super::{
     Chunk, ClassWeights, EVAL_EVERY_RANGE, EVALUATIONS_PER_EPOCH, Format, Limit, SAVE_EVERY_RANGE,
-    STDIN, Settings, Task,
+    STDIN, Settings, Task, WATCH_SHARE,
 };
 use crate::data::forecast::Anchor;
 use crate::data::{OnBadRow, Portion, TokenKind, WordOptions};
+use crate::inspect::watch::{GATE_STEPS, WatchKind};
 use crate::models::ModelConfig;
 use crate::nn::{ForecastLoss, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerConfig, Schedule};
@@ -25,6 +26,10 @@ const MAX_COUNT: u64 = i64::MAX as u64;
 const MAX_SIZE: u64 = 65_536;
 const MAX_LAYERS: u64 = 1_024;
 const MAX_CHUNK: u64 = 1 << 24;
+/// Steps of a sequence where only the data knows, for [`Resolved::watch_interval`].
+const USUAL_STEPS: usize = 24;
+/// The fewest steps between two looks, when not given.
+const WATCH_EVERY_LEAST: u64 = 10;
 
 /// Settings of which every one is present and possible.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +100,10 @@ pub struct Resolved {
     pub eval_every: Option<u64>,
     /// Steps between two saved states; `None` until [`Resolved::choose_intervals`] if not given.
     pub save_every: Option<u64>,
+    /// What is watched.
+    pub watch: Vec<WatchKind>,
+    /// Steps between two looks at it; as `eval_every`, and `None` where nothing is watched.
+    pub watch_every: Option<u64>,
     /// Validations without a new best after which the run ends; `None` never does.
     pub patience: Option<u64>,
     /// The seed of everything random.
@@ -191,6 +200,8 @@ impl Settings {
             budget: settings.budget()?,
             eval_every: optional_count("eval-every", settings.eval_every)?,
             save_every: optional_count("save-every", settings.save_every)?,
+            watch_every: settings.watch_every()?,
+            watch: settings.watch()?,
             patience,
             seed: whole("seed", given("seed", settings.seed), 0..=MAX_COUNT)?,
         })
@@ -329,6 +340,35 @@ impl Settings {
         })
     }
 
+    /// What is watched, each once, in one order.
+    fn watch(&self) -> Result<Vec<WatchKind>> {
+        let asked = self.watch.as_deref().unwrap_or_default();
+        let task = given("task", self.task);
+        if asked.contains(&WatchKind::Gradients) && task != Task::Lm {
+            return Err(wrong(
+                "watch",
+                "`gradients`",
+                format!("`spectrum` or `gates`: `task {task}` can have these watched"),
+                "`refrain inspect gradients` measures them when the model is trained",
+            ));
+        }
+        let chosen = WatchKind::ALL.iter().filter(|kind| asked.contains(kind));
+        Ok(chosen.copied().collect())
+    }
+
+    fn watch_every(&self) -> Result<Option<u64>> {
+        let every = optional_count("watch-every", self.watch_every)?;
+        match (every, self.watch.as_deref().unwrap_or_default()) {
+            (Some(every), []) => Err(wrong(
+                "watch-every",
+                every,
+                "nothing: nothing is watched",
+                "give `--watch gradients,spectrum,gates` too, or some of them",
+            )),
+            _ => Ok(every),
+        }
+    }
+
     fn patience(&self) -> Result<Option<u64>> {
         optional_count("patience", given("patience", self.patience).value())
     }
@@ -344,6 +384,28 @@ impl Resolved {
         let (fewest, most) = SAVE_EVERY_RANGE;
         self.save_every
             .get_or_insert(steps_per_epoch.clamp(fewest, most));
+        if !self.watch.is_empty() {
+            let every = self.watch_interval();
+            self.watch_every.get_or_insert(every);
+        }
+    }
+
+    /// Steps after which watching has taken [`WATCH_SHARE`] of the time, by an estimate: everything is counted in passes of
+    /// one row through the layers, forward; a training step takes three for each of its rows. The sizes and the batch
+    /// alone decide, so that a run is the same on every machine.
+    fn watch_interval(&self) -> u64 {
+        let hidden = self.model.hidden_size as f64;
+        let looks = self.watch.iter().map(|kind| match kind {
+            // In f64, some hundred rows there and back.
+            WatchKind::Gradients => 16_000.0,
+            // Cubes of the hidden size, by the squares that a row takes.
+            WatchKind::Spectrum => 50.0 * hidden,
+            WatchKind::Gates => 2.0 * GATE_STEPS as f64,
+        });
+        let steps = self.bptt.unwrap_or(USUAL_STEPS) as f64;
+        let trained = 3.0 * self.batch as f64 * steps;
+        let every = looks.sum::<f64>() / (WATCH_SHARE * trained);
+        (every.ceil() as u64).max(WATCH_EVERY_LEAST)
     }
 
     /// The settings of the training loop; intervals not given are chosen as
@@ -360,6 +422,8 @@ impl Resolved {
             budget: chosen.budget,
             eval_every: given("eval_every", chosen.eval_every),
             save_every: given("save_every", chosen.save_every),
+            watch_every: chosen.watch_every.unwrap_or(u64::MAX),
+            watch: chosen.watch,
             patience: chosen.patience,
             seed: chosen.seed,
         }
@@ -458,6 +522,8 @@ impl Resolved {
             },
             eval_every: self.eval_every,
             save_every: self.save_every,
+            watch: (!self.watch.is_empty()).then(|| self.watch.clone()),
+            watch_every: self.watch_every,
             patience: Some(self.patience.into()),
             seed: Some(self.seed),
         }
@@ -494,6 +560,8 @@ impl Resolved {
             from: None,
             images: None,
             save_every: None,
+            watch: None,
+            watch_every: None,
             ..self.to_settings()
         };
         match serde_json::to_value(settings) {

@@ -122,6 +122,8 @@ pub const SCOPES: &[Scope] = &[
             "batch_norm",
             "recurrent_dropout",
             "pooling",
+            "watch",
+            "watch_every",
         ],
         cells: &[Rnn, Gru, Lstm],
         ..EVERYWHERE

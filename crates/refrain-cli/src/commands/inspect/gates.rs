@@ -1,0 +1,94 @@
+//! `refrain inspect gates`: how gates stand while a model reads.
+
+use std::io::Write as _;
+
+use refrain::inspect::gates::{GateUse, middle};
+use refrain::run::look::gates;
+use refrain::run::model::AnyModel;
+use refrain::run::plot::gates_svg;
+use serde_json::json;
+
+use super::chart::Letters;
+use super::material::{self, Source};
+use super::{check_drawing, write_drawing};
+use crate::args::GatesArgs;
+use crate::context::Context;
+use crate::errors::Exit;
+use crate::table::{Align, Table, thousands};
+
+pub(super) fn run(args: &GatesArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    let plot = args.plot.plot.as_ref();
+    if let Some(Some(path)) = plot {
+        check_drawing(path)?;
+    }
+    let mut model = AnyModel::open(&args.model)?;
+    let most = usize::try_from(args.max).unwrap_or(usize::MAX);
+    let source = Source::new(&args.material, false);
+    let material = material::read(&model, &source, most)?;
+    let found = gates(&mut model, &context.compute(), &material, most)?;
+    if let Some(Some(path)) = plot {
+        write_drawing(path, gates_svg(&found)?)?;
+    }
+    if context.json {
+        let task = model.config().task.name();
+        context.out.json(&json!({"task": task, "layers": found}))?;
+        return Ok(Exit::Done);
+    }
+    write!(context.out, "{}", table(&found))?;
+    match plot {
+        Some(None) => {
+            for chart in charts(&found) {
+                write!(context.out, "\n{chart}")?;
+            }
+        }
+        Some(Some(path)) => writeln!(context.out, "\ndrawing  {}", path.display())?,
+        None => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// Saturation in per cent of units and steps together; the lifetime is that of the middle unit.
+fn table(found: &[GateUse]) -> Table {
+    let numbers = std::iter::repeat_n(Align::Right, 5);
+    let mut table = Table::new([Align::Left, Align::Left].into_iter().chain(numbers));
+    let head = [
+        "layer", "gate", "mean", "left", "right", "lifetime", "steps",
+    ];
+    table.row(head.map(str::to_owned));
+    for gate in found {
+        let percent = |parts: &[f64]| {
+            let mean = parts.iter().sum::<f64>() / parts.len().max(1) as f64;
+            format!("{:.1}%", 100.0 * mean)
+        };
+        let lifetime = gate.lifetime.as_deref().and_then(middle);
+        table.row([
+            gate.name.clone(),
+            gate.gate.clone(),
+            format!("{:.3}", gate.mean),
+            percent(&gate.left_saturated),
+            percent(&gate.right_saturated),
+            lifetime.map_or_else(String::new, |steps| format!("{steps:.1}")),
+            thousands(gate.steps),
+        ]);
+    }
+    table
+}
+
+fn charts(found: &[GateUse]) -> Vec<Letters> {
+    let same_layer = found.chunk_by(|a, b| a.name == b.name);
+    let chart = |gates: &[GateUse]| {
+        let series = gates.iter().map(|gate| {
+            let left = gate.left_saturated.iter().copied();
+            let points = left.zip(gate.right_saturated.iter().copied());
+            (gate.gate.clone(), points.collect())
+        });
+        Letters {
+            y: format!("{}: right-saturated, part of the steps", gates[0].name),
+            x: "left-saturated, part of the steps".into(),
+            unit_square: true,
+            series: series.collect(),
+            ..Letters::default()
+        }
+    };
+    same_layer.map(chart).collect()
+}

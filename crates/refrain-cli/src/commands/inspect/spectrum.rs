@@ -1,0 +1,94 @@
+//! `refrain inspect spectrum`: what recurrent matrices do to a state.
+
+use std::io::Write as _;
+
+use refrain::inspect::gates::middle;
+use refrain::inspect::spectrum::GateSpectrum;
+use refrain::run::look::spectra;
+use refrain::run::model::AnyModel;
+use refrain::run::plot::spectrum_svg;
+use serde_json::json;
+
+use super::chart::Letters;
+use super::{check_drawing, write_drawing};
+use crate::args::SpectrumArgs;
+use crate::context::Context;
+use crate::errors::Exit;
+use crate::table::{Align, Table};
+
+pub(super) fn run(args: &SpectrumArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    let plot = args.plot.plot.as_ref();
+    if let Some(Some(path)) = plot {
+        check_drawing(path)?;
+    }
+    let model = AnyModel::open(&args.model)?;
+    let found = spectra(&model)?;
+    if let Some(Some(path)) = plot {
+        write_drawing(path, spectrum_svg(&found)?)?;
+    }
+    if context.json {
+        let task = model.config().task.name();
+        context.out.json(&json!({"task": task, "layers": found}))?;
+        return Ok(Exit::Done);
+    }
+    write!(context.out, "{}", table(&found))?;
+    match plot {
+        Some(None) => {
+            for chart in charts(&found) {
+                write!(context.out, "\n{chart}")?;
+            }
+        }
+        Some(Some(path)) => writeln!(context.out, "\ndrawing  {}", path.display())?,
+        None => {}
+    }
+    Ok(Exit::Done)
+}
+
+fn table(found: &[GateSpectrum]) -> Table {
+    let numbers = std::iter::repeat_n(Align::Right, 5);
+    let mut table = Table::new([Align::Left, Align::Left].into_iter().chain(numbers));
+    let head = [
+        "layer",
+        "gate",
+        "greatest",
+        "median",
+        "least",
+        "radius",
+        "condition",
+    ];
+    table.row(head.map(str::to_owned));
+    for gate in found {
+        let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |x| format!("{x:.3}"));
+        let values = &gate.singular_values;
+        table.row([
+            gate.name.clone(),
+            gate.gate.clone(),
+            number(values.first().copied()),
+            number(middle(values)),
+            number(values.last().copied()),
+            number(Some(gate.spectral_radius)),
+            gate.condition
+                .map_or_else(|| "-".into(), |condition| format!("{condition:.1}")),
+        ]);
+    }
+    table
+}
+
+fn charts(found: &[GateSpectrum]) -> Vec<Letters> {
+    let same_layer = found.chunk_by(|a, b| a.name == b.name);
+    let chart = |gates: &[GateSpectrum]| {
+        let series = gates.iter().map(|gate| {
+            let ranks = (1..).map(f64::from);
+            let points = ranks.zip(gate.singular_values.iter().copied());
+            (gate.gate.clone(), points.collect())
+        });
+        Letters {
+            y: format!("{}: singular value, log scale", gates[0].name),
+            x: "rank".into(),
+            log: true,
+            series: series.collect(),
+            ..Letters::default()
+        }
+    };
+    same_layer.map(chart).collect()
+}
