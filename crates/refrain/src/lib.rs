@@ -2,6 +2,7 @@
 //!
 //! - [`run`] is what the command line does: settings in, a run folder out; it stops and resumes exactly.
 //! - [`train`] is the loop alone, [`models`] the models, [`nn`] the layers: each `forward` with its `backward` beside it.
+//! - `lab` has the claims that are made of recurrent networks as experiments.
 //! - [`data`] makes tokens of files, [`generate`] draws new ones, [`checkpoint`] reads and writes model files.
 //!
 //! The library never prints, exits, reads the clock or keeps a random generator: the caller passes them in. The same
@@ -45,6 +46,8 @@ pub mod checkpoint;
 pub mod data;
 mod error;
 pub mod generate;
+#[cfg(feature = "report")]
+pub mod lab;
 pub mod metrics;
 pub mod models;
 mod names;
