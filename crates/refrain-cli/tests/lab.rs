@@ -34,7 +34,11 @@ fn without_a_name_the_claims_are_listed() {
     let object: Value = serde_json::from_str(&text(&["--json"])).unwrap();
     let experiments = object["experiments"].as_array().unwrap();
     assert_eq!(experiments.len(), refrain::lab::NAMES.len());
-    assert!(experiments.iter().all(|experiment| experiment["claim"].is_string()));
+    assert!(
+        experiments
+            .iter()
+            .all(|experiment| experiment["claim"].is_string())
+    );
 }
 
 #[test]
@@ -48,9 +52,19 @@ fn an_experiment_is_told_in_eighty_columns_and_as_json() {
     for (field, is_right) in [
         ("claim", object["claim"].is_string()),
         ("holds", object["holds"] == true),
-        ("evidence", object["evidence"].as_array().is_some_and(|all| all.len() > 2)),
+        (
+            "evidence",
+            object["evidence"]
+                .as_array()
+                .is_some_and(|all| all.len() > 2),
+        ),
         ("figures", object["figures"]["by_singular_value"].is_array()),
-        ("seconds", object["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0)),
+        (
+            "seconds",
+            object["seconds"]
+                .as_f64()
+                .is_some_and(|seconds| seconds > 0.0),
+        ),
     ] {
         assert!(is_right, "{field}: {object}");
     }
@@ -77,7 +91,11 @@ fn pages_and_pictures_are_written() {
         assert!(written.starts_with(begins), "{name}");
     }
     text(&["shared-weights", "--quick", "-q", "-o", &path("one.png")]);
-    assert!(fs::read(folder.path().join("one.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(
+        fs::read(folder.path().join("one.png"))
+            .unwrap()
+            .starts_with(b"\x89PNG")
+    );
 }
 
 #[test]
@@ -100,12 +118,24 @@ fn wrong_usage_is_told_before_anything_is_run() {
 #[test]
 fn an_interrupt_ends_with_130() {
     use std::io::{BufRead as _, BufReader};
-    let mut child = lab(&["truncation"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = lab(&["truncation"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     // It says what it begins with: from then on it is at work.
     let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert!(line.contains("truncation"), "{line}");
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -39,16 +39,26 @@ fn is_whole(outcome: &Outcome) {
         said.starts_with("yes: ") || said.starts_with("no: ")
     };
     assert!(evidence.iter().all(starts), "{evidence:?}");
-    let all_yes = evidence.iter().all(|said| said.as_str().unwrap().starts_with("yes: "));
+    let all_yes = evidence
+        .iter()
+        .all(|said| said.as_str().unwrap().starts_with("yes: "));
     assert_eq!(all_yes, outcome.holds);
     assert!(!object["figures"].as_object().unwrap().is_empty());
     for table in &outcome.figures.tables {
         assert!(!table.rows.is_empty(), "{}", table.name);
-        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+        assert!(
+            table
+                .rows
+                .iter()
+                .all(|row| row.len() == table.columns.len())
+        );
     }
     assert!(outcome.seen.len() > 100 && outcome.beyond.len() > 100);
     for (svg, picture) in outcome.drawn().unwrap().iter().zip(&outcome.pictures) {
-        assert!(svg.starts_with("<svg") && !svg.contains("nothing to draw"), "{picture:?}");
+        assert!(
+            svg.starts_with("<svg") && !svg.contains("nothing to draw"),
+            "{picture:?}"
+        );
         assert!(picture.caption.ends_with('.'));
     }
     assert!(!outcome.pictures.is_empty());
@@ -59,7 +69,15 @@ fn is_whole(outcome: &Outcome) {
 #[track_caller]
 fn is_well_formed(page: &str) {
     const EMPTY: [&str; 2] = ["meta", "br"];
-    for forbidden in ["<script", "<link", "<img", "src=", "url(", "@import", "href=\"http"] {
+    for forbidden in [
+        "<script",
+        "<link",
+        "<img",
+        "src=",
+        "url(",
+        "@import",
+        "href=\"http",
+    ] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert!(page.starts_with("<!DOCTYPE html>"));
@@ -126,7 +144,12 @@ fn every_experiment_is_tested() {
         assert!(experiment.cause.contains("; in "), "{}", experiment.cause);
         assert!(!experiment.measures.ends_with('.'));
     }
-    assert!(find("no such").unwrap_err().to_string().contains("vanishing"));
+    assert!(
+        find("no such")
+            .unwrap_err()
+            .to_string()
+            .contains("vanishing")
+    );
 }
 
 #[test]

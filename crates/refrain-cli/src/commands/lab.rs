@@ -84,11 +84,7 @@ fn list(args: &LabArgs, context: &mut Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn perform(
-    args: &LabArgs,
-    context: &Context,
-    experiment: &Experiment,
-) -> anyhow::Result<Outcome> {
+fn perform(args: &LabArgs, context: &Context, experiment: &Experiment) -> anyhow::Result<Outcome> {
     let compute = context.compute();
     let start = Instant::now();
     context.notice(&format!("{} …", experiment.name));
@@ -117,7 +113,10 @@ fn target(path: &Path, all: bool) -> anyhow::Result<Target> {
             "name the experiment, or a folder for a page of all",
         )),
         Some(other) => Err(usage(
-            format!("`{}` ends in .{other}, which tells nothing that can be written", path.display()),
+            format!(
+                "`{}` ends in .{other}, which tells nothing that can be written",
+                path.display()
+            ),
             "name a folder, or a file that ends in .html, .svg or .png",
         )),
         None => Ok(Target::Page(path.join("index.html"))),
@@ -137,11 +136,17 @@ fn write(
         first.ok_or_else(|| failure("this experiment draws nothing", "write a page, .html"))
     };
     let (path, bytes) = match target {
-        Target::Page(path) => (path, lab::page(outcomes, &said(args, context))?.into_bytes()),
+        Target::Page(path) => (
+            path,
+            lab::page(outcomes, &said(args, context))?.into_bytes(),
+        ),
         Target::Svg(path) => (path, first()?.into_bytes()),
         Target::Png(path) => (path, png_of(&first()?)?),
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         std::fs::create_dir_all(folder).map_err(|error| {
             failure(
                 format!("cannot make `{}`: {error}", folder.display()),
@@ -156,13 +161,20 @@ fn write(
 
 /// What the page says of how it came about.
 fn said(args: &LabArgs, context: &Context) -> String {
-    let how = if args.quick { ", in their quick form" } else { "" };
+    let how = if args.quick {
+        ", in their quick form"
+    } else {
+        ""
+    };
     let cause = if args.without_cause {
         ", without what the claims rest on: none is to hold"
     } else {
         ""
     };
-    format!("Experiments with seed {}{how}{cause}.", context.seed.unwrap_or(0))
+    format!(
+        "Experiments with seed {}{how}{cause}.",
+        context.seed.unwrap_or(0)
+    )
 }
 
 fn tell(
@@ -171,8 +183,16 @@ fn tell(
     seconds: f64,
     args: &LabArgs,
 ) -> anyhow::Result<()> {
-    let verdict = if outcome.holds { "HOLDS" } else { "DOES NOT HOLD" };
-    writeln!(context.out, "{}: {verdict}  ({seconds:.1} s)\n", outcome.name)?;
+    let verdict = if outcome.holds {
+        "HOLDS"
+    } else {
+        "DOES NOT HOLD"
+    };
+    writeln!(
+        context.out,
+        "{}: {verdict}  ({seconds:.1} s)\n",
+        outcome.name
+    )?;
     paragraph(context, outcome.claim, "  ")?;
     if args.without_cause {
         let cause = lab::find(outcome.name)?.cause;
@@ -221,7 +241,11 @@ fn figures(context: &mut Context, figures: &Figures) -> anyhow::Result<()> {
         let mut shown = Table::new(aligns);
         let heads = heads(&table.columns);
         for line in 0..heads.iter().map(Vec::len).max().unwrap_or(0) {
-            shown.row(heads.iter().map(|head| head.get(line).cloned().unwrap_or_default()));
+            shown.row(
+                heads
+                    .iter()
+                    .map(|head| head.get(line).cloned().unwrap_or_default()),
+            );
         }
         for row in &table.rows {
             shown.row(row.iter().map(lab::Figure::shown));

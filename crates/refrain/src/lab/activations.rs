@@ -64,7 +64,10 @@ fn states(conditions: &Conditions<'_>, nonlinearity: Nonlinearity, gain: f64) ->
     }
     let x = inputs((steps, batch, hidden), &mut rng);
     let passes = forward(conditions.compute, &layer, x.view())?;
-    Ok(passes.iter().map(|(_, state)| mean_norm(&state.h)).collect())
+    Ok(passes
+        .iter()
+        .map(|(_, state)| mean_norm(&state.h))
+        .collect())
 }
 
 /// Whether a run on the text diverges, and its last loss.
@@ -85,7 +88,11 @@ fn diverges(
     };
     let mut task = task(&config, data, cut, seed)?;
     let steps = conditions.choose(60, 500);
-    let history = train(conditions, &mut task, &sgd(steps, LEARNING_RATE, None, seed))?;
+    let history = train(
+        conditions,
+        &mut task,
+        &sgd(steps, LEARNING_RATE, None, seed),
+    )?;
     let last = history.last_loss(10);
     let is_low = last < DIVERGED * history.first_loss();
     Ok((!is_low, last))
@@ -132,7 +139,13 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
 fn growth(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
     let mut table = Table::new(
         "size of the state",
-        ["activation", "gain", "after 10 steps", "at the end", "factor a step"],
+        [
+            "activation",
+            "gain",
+            "after 10 steps",
+            "at the end",
+            "factor a step",
+        ],
     );
     let mut series = Vec::new();
     let mut largest = (0.0, 0.0);
@@ -144,12 +157,25 @@ fn growth(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
             let norms = states(conditions, nonlinearity, gain)?;
             let (early, last) = (norms[9], norms[norms.len() - 1]);
             let factor = libm::pow(last / early, 1.0 / (norms.len() - 10) as f64);
-            table.row([name.into(), gain.into(), early.into(), last.into(), factor.into()]);
+            table.row([
+                name.into(),
+                gain.into(),
+                early.into(),
+                last.into(),
+                factor.into(),
+            ]);
             if case + 1 == GAINS.len() {
                 let grown = last / early;
-                largest = if name == "ReLU" { (grown, largest.1) } else { (largest.0, grown) };
+                largest = if name == "ReLU" {
+                    (grown, largest.1)
+                } else {
+                    (largest.0, grown)
+                };
             }
-            let points = norms.iter().enumerate().map(|(t, &norm)| ((t + 1) as f64, norm));
+            let points = norms
+                .iter()
+                .enumerate()
+                .map(|(t, &norm)| ((t + 1) as f64, norm));
             series.push(curve(format!("{name}, gain {gain}"), case, mark, points));
         }
     }
@@ -181,7 +207,10 @@ fn growth(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
 fn divergence(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
     let data = latin()?;
     let seeds = conditions.choose(4, 10);
-    let mut table = Table::new("runs without clipping", ["activation", "seed", "diverged", "last loss nats"]);
+    let mut table = Table::new(
+        "runs without clipping",
+        ["activation", "seed", "diverged", "last loss nats"],
+    );
     let mut share = |name: &str, nonlinearity| -> Result<f64> {
         let mut diverged = 0;
         for seed in 0..seeds {
@@ -214,7 +243,13 @@ fn other_side(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> 
     let lengths: &[usize] = conditions.choose(&[10, 40], &[10, 30, 60, 100]);
     let mut table = Table::new(
         "with clipping",
-        ["activation", "begins with", "distance steps", "share right", "diverged"],
+        [
+            "activation",
+            "begins with",
+            "distance steps",
+            "share right",
+            "diverged",
+        ],
     );
     let (mut of_relu, mut of_tanh) = (Vec::new(), Vec::new());
     let mut broken = 0;
@@ -224,9 +259,20 @@ fn other_side(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> 
             ("ReLU", bent(conditions), "identity", Init::Identity),
             ("tanh", Nonlinearity::Tanh, "orthogonal", Init::Orthogonal),
         ] {
-            let (broke, right) = long_task(conditions, nonlinearity, init, length, conditions.seed)?;
-            table.row([name.into(), begin.into(), length.into(), right.into(), broke.into()]);
-            let points = if name == "ReLU" { &mut of_relu } else { &mut of_tanh };
+            let (broke, right) =
+                long_task(conditions, nonlinearity, init, length, conditions.seed)?;
+            table.row([
+                name.into(),
+                begin.into(),
+                length.into(),
+                right.into(),
+                broke.into(),
+            ]);
+            let points = if name == "ReLU" {
+                &mut of_relu
+            } else {
+                &mut of_tanh
+            };
             points.push((length as f64, right));
             broken += u64::from(broke && name == "ReLU");
         }

@@ -16,7 +16,12 @@ pub(super) const COLORS: [Color; 6] = [
 ];
 
 /// A chart of the common size.
-pub(super) fn chart(title: &str, description: &str, (x, y): (Axis, Axis), series: Vec<Series>) -> Chart {
+pub(super) fn chart(
+    title: &str,
+    description: &str,
+    (x, y): (Axis, Axis),
+    series: Vec<Series>,
+) -> Chart {
     Chart {
         title: title.into(),
         description: description.into(),

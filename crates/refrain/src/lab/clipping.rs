@@ -61,10 +61,20 @@ fn model_task(conditions: &Conditions<'_>, data: &LanguageModelData) -> Result<L
 /// degrees.
 fn angles(compute: &Compute, model: &LanguageModel<f32>, threshold: f64) -> (f64, f64) {
     let all = gradient_norm(compute, model);
-    let factor = |norm: f64| if norm > threshold { threshold / norm } else { 1.0 };
+    let factor = |norm: f64| {
+        if norm > threshold {
+            threshold / norm
+        } else {
+            1.0
+        }
+    };
     let (mut whole, mut each, mut with_each, mut one, mut with_one) = (0.0, 0.0, 0.0, 0.0, 0.0);
     model.visit(&mut |parameter| {
-        let own: f64 = parameter.grad.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+        let own: f64 = parameter
+            .grad
+            .iter()
+            .map(|&g| f64::from(g) * f64::from(g))
+            .sum();
         for &g in &parameter.grad {
             let g = f64::from(g);
             // The one factor is applied in f32, as the optimiser does.
@@ -85,7 +95,11 @@ fn angles(compute: &Compute, model: &LanguageModel<f32>, threshold: f64) -> (f64
 }
 
 /// The greatest and the mean angle of clipping each by itself, and the greatest of one norm, over some steps from the start.
-fn turned(conditions: &Conditions<'_>, data: &LanguageModelData, threshold: f64) -> Result<(f64, f64, f64)> {
+fn turned(
+    conditions: &Conditions<'_>,
+    data: &LanguageModelData,
+    threshold: f64,
+) -> Result<(f64, f64, f64)> {
     const STEPS: u64 = 10;
     let mut task = model_task(conditions, data)?;
     let (mut most, mut sum, mut of_one) = (0.0f64, 0.0, 0.0f64);
@@ -202,7 +216,14 @@ fn decide(
 fn tabulate(outcome: &mut Outcome, with: &History, without: &History) {
     let mut table = Table::new(
         "norms by step",
-        ["step", "loss without", "norm without", "loss with", "norm before", "norm after"],
+        [
+            "step",
+            "loss without",
+            "norm without",
+            "loss with",
+            "norm before",
+            "norm after",
+        ],
     );
     for (a, b) in without.steps.iter().zip(&with.steps) {
         let is_shown = a.step <= 5 || a.step.is_multiple_of(20);

@@ -82,7 +82,13 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     let mut outcome = Outcome::new(&EXPERIMENT);
     let mut table = Table::new(
         "by depth",
-        ["layers", "hidden size", "parameters", "training loss nats", "validation loss nats"],
+        [
+            "layers",
+            "hidden size",
+            "parameters",
+            "training loss nats",
+            "validation loss nats",
+        ],
     );
     let depths: &[usize] = conditions.choose(&[1, 2, 3], &[1, 2, 3, 4]);
     let first = conditions.choose(64, 160);
@@ -156,13 +162,16 @@ fn explain(outcome: &mut Outcome, histories: &[(usize, History)]) {
 }
 
 fn draw(outcome: &mut Outcome, histories: &[(usize, History)]) {
-    let series = histories.iter().enumerate().map(|(case, (layers, history))| {
-        let losses = smoothed(&history.losses(), 20);
-        let losses = losses.into_iter().enumerate();
-        let points = losses.map(|(at, loss)| ((at + 1) as f64, loss));
-        let label = format!("{layers} layer{}", if *layers == 1 { "" } else { "s" });
-        curve(label, case, Mark::Line, points)
-    });
+    let series = histories
+        .iter()
+        .enumerate()
+        .map(|(case, (layers, history))| {
+            let losses = smoothed(&history.losses(), 20);
+            let losses = losses.into_iter().enumerate();
+            let points = losses.map(|(at, loss)| ((at + 1) as f64, loss));
+            let label = format!("{layers} layer{}", if *layers == 1 { "" } else { "s" });
+            curve(label, case, Mark::Line, points)
+        });
     outcome.picture(
         chart(
             "Training loss by depth at equal parameters",

@@ -10,7 +10,7 @@ use crate::run::Given;
 use crate::run::plot::Mark;
 use crate::run::settings::{Settings, Task as TaskName};
 use crate::run::tasks::{Weights, prepare};
-use crate::train::{Score, Task as _};
+use crate::train::Score;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "five-shapes",
@@ -120,14 +120,25 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     let mut outcome = Outcome::new(&EXPERIMENT);
     let mut table = Table::new(
         "shapes",
-        ["shape", "from what to what", "task", "steps", "loss before nats", "loss after nats", "share right"],
+        [
+            "shape",
+            "from what to what",
+            "task",
+            "steps",
+            "loss before nats",
+            "loss after nats",
+            "share right",
+        ],
     );
     let mut sizes = Table::new("tensors", ["shape", "tensor", "size"]);
     let mut series = Vec::new();
     for (case, shape) in SHAPES.iter().enumerate() {
         conditions.say(format!("{}: {}", shape.name, shape.example));
         let learnt = learn(conditions, shape)?;
-        let before = learnt.before.as_ref().map_or(f64::NAN, |score| score.loss_nats);
+        let before = learnt
+            .before
+            .as_ref()
+            .map_or(f64::NAN, |score| score.loss_nats);
         let after = learnt.history.score_loss();
         table.row([
             shape.name.into(),
@@ -140,7 +151,11 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
         ]);
         for (name, size) in &learnt.tensors {
             let size: Vec<_> = size.iter().map(ToString::to_string).collect();
-            sizes.row([shape.name.into(), name.clone().into(), size.join(" × ").into()]);
+            sizes.row([
+                shape.name.into(),
+                name.clone().into(),
+                size.join(" × ").into(),
+            ]);
         }
         outcome.check(
             after <= shape.learnt * before,

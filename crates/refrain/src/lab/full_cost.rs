@@ -43,7 +43,13 @@ struct Cost {
     updates: usize,
 }
 
-fn run(conditions: &Conditions<'_>, tokens: &[u32], vocabulary: usize, length: usize, chunk: usize) -> Cost {
+fn run(
+    conditions: &Conditions<'_>,
+    tokens: &[u32],
+    vocabulary: usize,
+    length: usize,
+    chunk: usize,
+) -> Cost {
     let config = small(CellKind::Lstm, conditions.choose(64, 128));
     let mut rng = keyed_rng(conditions.seed, Purpose::Weights, 0);
     let mut model = LanguageModel::<f32>::new(&config, vocabulary, &mut rng);
@@ -111,7 +117,11 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     for &length in lengths {
         conditions.say(format!("{length} steps"));
         let vocabulary = data.vocabulary.len();
-        let whole = if conditions.without_cause { TRUNCATED } else { length };
+        let whole = if conditions.without_cause {
+            TRUNCATED
+        } else {
+            length
+        };
         let full = run(conditions, &data.train, vocabulary, length, whole);
         let truncated = run(conditions, &data.train, vocabulary, length, TRUNCATED);
         let megabytes = |bytes: usize| bytes as f64 / 1e6;
@@ -137,7 +147,8 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
 }
 
 fn decide(outcome: &mut Outcome, costs: &[(usize, Cost, Cost)]) {
-    let ([(short, full_short, cut_short), ..], [.., (long, full_long, cut_long)]) = (costs, costs) else {
+    let ([(short, full_short, cut_short), ..], [.., (long, full_long, cut_long)]) = (costs, costs)
+    else {
         return;
     };
     let longer = *long as f64 / *short as f64;

@@ -60,19 +60,27 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
 }
 
 /// The equation, on the LSTM that learnt the task.
-fn equation(
-    conditions: &Conditions<'_>,
-    outcome: &mut Outcome,
-    solved: &Solved,
-) -> Result<()> {
+fn equation(conditions: &Conditions<'_>, outcome: &mut Outcome, solved: &Solved) -> Result<()> {
     let sides = kept_equal(conditions, solved)?;
     let mut table = Table::new(
         "equation",
-        ["unit", "dL/dc_t", "f", "dL/dc_t * f", "dL/dc_(t-1) by the layer"],
+        [
+            "unit",
+            "dL/dc_t",
+            "f",
+            "dL/dc_t * f",
+            "dL/dc_(t-1) by the layer",
+        ],
     );
     for (unit, side) in sides.shown.iter().enumerate() {
         let [d_c, f, product, by_layer] = *side;
-        table.row([(unit + 1).into(), d_c.into(), f.into(), product.into(), by_layer.into()]);
+        table.row([
+            (unit + 1).into(),
+            d_c.into(),
+            f.into(),
+            product.into(),
+            by_layer.into(),
+        ]);
     }
     outcome.table(table);
     outcome.figure("equation off", sides.off);
@@ -104,9 +112,14 @@ fn distance(outcome: &mut Outcome, flows: &Along) {
     let far = |cell, when| {
         let mut flows = flows.cells.iter();
         let flow = flows.find(|flow| flow.cell == cell && flow.when == when);
-        flow.and_then(|flow| flow.norms.last()).copied().unwrap_or(0.0)
+        flow.and_then(|flow| flow.norms.last())
+            .copied()
+            .unwrap_or(0.0)
     };
-    let (rnn, lstm) = (far(CellKind::Rnn, "trained"), far(CellKind::Lstm, "trained"));
+    let (rnn, lstm) = (
+        far(CellKind::Rnn, "trained"),
+        far(CellKind::Lstm, "trained"),
+    );
     outcome.check(
         lstm >= FURTHER * rnn && lstm > 0.0,
         format!(
@@ -159,7 +172,13 @@ fn distance(outcome: &mut Outcome, flows: &Along) {
 fn fixed(outcome: &mut Outcome, flows: &Along) {
     let mut table = Table::new(
         "forget gate",
-        ["forget gate", "mean", "lowest", "highest", "gradient at the far end"],
+        [
+            "forget gate",
+            "mean",
+            "lowest",
+            "highest",
+            "gradient at the far end",
+        ],
     );
     for gate in &flows.gates {
         let last = gate.norms.last().copied().unwrap_or(f64::NAN);
@@ -195,7 +214,9 @@ fn explode(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
     let (all, along_c) = through_h(conditions)?;
     let most = |norms: &[f64]| norms.iter().fold(0.0, |most: f64, &norm| most.max(norm));
     let grown = most(&all);
-    let bounded = along_c.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + SAME));
+    let bounded = along_c
+        .windows(2)
+        .all(|pair| pair[1] <= pair[0] * (1.0 + SAME));
     outcome.figure("largest gradient through all paths", grown);
     outcome.figure("largest gradient along c", most(&along_c));
     outcome.check(
@@ -235,7 +256,10 @@ fn biases(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
 }
 
 fn tasks(outcome: &mut Outcome, solved: &Solved) {
-    let mut table = Table::new("tasks", ["task", "distance steps", "cell", "share right", "guessing"]);
+    let mut table = Table::new(
+        "tasks",
+        ["task", "distance steps", "cell", "share right", "guessing"],
+    );
     for result in &solved.results {
         table.row([
             result.problem.name().into(),
@@ -248,9 +272,13 @@ fn tasks(outcome: &mut Outcome, solved: &Solved) {
     outcome.table(table);
     let longest = |cell| {
         let of_cell = solved.results.iter().filter(|result| {
-            result.cell == cell && result.problem == Problem::Copy && result.length == solved.longest
+            result.cell == cell
+                && result.problem == Problem::Copy
+                && result.length == solved.longest
         });
-        of_cell.map(|result| result.accuracy).fold(f64::NAN, f64::max)
+        of_cell
+            .map(|result| result.accuracy)
+            .fold(f64::NAN, f64::max)
     };
     let [rnn, gru, lstm] = CELLS.map(longest);
     outcome.check(
@@ -289,7 +317,9 @@ fn tasks(outcome: &mut Outcome, solved: &Solved) {
 
 fn explain(outcome: &mut Outcome, flows: &Along) {
     let gate = flows.gates.first();
-    let (mean, low, high) = gate.map_or((0.0, 0.0, 0.0), |gate| (gate.mean, gate.lowest, gate.highest));
+    let (mean, low, high) = gate.map_or((0.0, 0.0, 0.0), |gate| {
+        (gate.mean, gate.lowest, gate.highest)
+    });
     outcome.seen = format!(
         "Backward through one step of the LSTM, dL/dc_(t-1) is dL/dc_t times f, unit by unit: no matrix on the way. The network learns for which units \
          f is near 1, and their gradient passes whole; f of the trained cell goes from {} to {} with a mean of {}. A vanilla network's gradient \

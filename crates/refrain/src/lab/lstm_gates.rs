@@ -88,7 +88,10 @@ fn no_lstm() -> Error {
 /// The layer with a gate that no longer listens.
 fn held(conditions: &Conditions<'_>, layer: &Lstm<f64>, gate: &str, value: f64) -> Lstm<f64> {
     let mut layer = layer.clone();
-    let at = LSTM_GATES.iter().position(|&name| name == gate).unwrap_or(0);
+    let at = LSTM_GATES
+        .iter()
+        .position(|&name| name == gate)
+        .unwrap_or(0);
     if conditions.without_cause {
         return layer;
     }
@@ -219,11 +222,24 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     let mut outcome = Outcome::new(&EXPERIMENT);
     let mut table = Table::new(
         "units",
-        ["case", "c of unit 1", "c of unit 2", "c of unit 3", "h of unit 1", "h of unit 2", "h of unit 3"],
+        [
+            "case",
+            "c of unit 1",
+            "c of unit 2",
+            "c of unit 3",
+            "h of unit 1",
+            "h of unit 2",
+            "h of unit 3",
+        ],
     );
     let mut row = |case: &str, c: &[f64], h: &[f64]| {
         let mut row: Vec<super::Figure> = vec![case.into()];
-        row.extend(c[..UNITS].iter().chain(&h[..UNITS]).map(|&value| value.into()));
+        row.extend(
+            c[..UNITS]
+                .iter()
+                .chain(&h[..UNITS])
+                .map(|&value| value.into()),
+        );
         table.rows.push(row);
     };
     row("the step before", &before.c, &before.h);
@@ -264,7 +280,10 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
 }
 
 fn gates_table(outcome: &mut Outcome, at: &Step) {
-    let mut table = Table::new("gates of the free step", ["gate", "unit 1", "unit 2", "unit 3"]);
+    let mut table = Table::new(
+        "gates of the free step",
+        ["gate", "unit 1", "unit 2", "unit 3"],
+    );
     for (name, gate) in [("i", &at.i), ("f", &at.f), ("g", &at.g), ("o", &at.o)] {
         table.row([name.into(), gate[0].into(), gate[1].into(), gate[2].into()]);
     }
@@ -275,7 +294,10 @@ fn gates_table(outcome: &mut Outcome, at: &Step) {
 fn product(outcome: &mut Outcome) {
     const A: [[f64; 3]; 2] = [[3.0, 5.0, 7.0], [4.0, 9.0, 8.0]];
     const B: [[f64; 3]; 2] = [[1.0, 6.0, 3.0], [0.0, 2.0, 9.0]];
-    let mut table = Table::new("element by element", ["row", "column 1", "column 2", "column 3"]);
+    let mut table = Table::new(
+        "element by element",
+        ["row", "column 1", "column 2", "column 3"],
+    );
     let mut found = Vec::new();
     for (at, (a, b)) in A.iter().zip(&B).enumerate() {
         let product = zip(a, b, |a, b| a * b);

@@ -101,9 +101,10 @@ fn layer_norm_flow(conditions: &Conditions<'_>, blanks: usize) -> Result<Vec<f64
     let mut stack = Stack::<f64>::zeros(&config, "rnn");
     stack.initialise(&config, &mut rng);
     let tokens = in_time::tokens(conditions.seed, 0, in_time::BATCH, LENGTH, blanks).0;
-    let x = Array3::from_shape_fn((tokens.len(), in_time::BATCH, in_time::TOKENS), |(t, b, k)| {
-        f64::from(u8::from(tokens[t][b] == k))
-    });
+    let x = Array3::from_shape_fn(
+        (tokens.len(), in_time::BATCH, in_time::TOKENS),
+        |(t, b, k)| f64::from(u8::from(tokens[t][b] == k)),
+    );
     let d_last = directions(in_time::BATCH, hidden, &mut rng);
     let Some(Layer::Rnn(layer)) = stack.layers.first() else {
         return Ok(Vec::new());
@@ -127,10 +128,16 @@ struct Along {
 
 fn along_time(conditions: &Conditions<'_>, form: Form, blanks: Blanks) -> Along {
     let steps = conditions.choose(200, 1500);
-    let own = if conditions.without_cause { Form::None } else { form };
+    let own = if conditions.without_cause {
+        Form::None
+    } else {
+        form
+    };
     let mut net = InTime::new(own, blanks, conditions.seed);
     let (norms, deviations) = net.gradients(LENGTH);
-    let losses = (0..steps).map(|step| net.learn(step, LENGTH, 0.01)).collect();
+    let losses = (0..steps)
+        .map(|step| net.learn(step, LENGTH, 0.01))
+        .collect();
     Along {
         form,
         blanks,
@@ -162,16 +169,27 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
 
 /// How many times what it was first a gradient became at most; infinite where it is no number.
 fn growth(norms: &[f64]) -> f64 {
-    let Some(&first) = norms.first() else { return f64::NAN };
+    let Some(&first) = norms.first() else {
+        return f64::NAN;
+    };
     norms.iter().fold(0.0, |most: f64, &norm| {
-        if norm.is_finite() { most.max(norm / first) } else { f64::INFINITY }
+        if norm.is_finite() {
+            most.max(norm / first)
+        } else {
+            f64::INFINITY
+        }
     })
 }
 
 fn tabulate(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[f64]) {
     let mut table = Table::new(
         "networks of the library",
-        ["norm", "share right", "share right twice as long", "training loss nats"],
+        [
+            "norm",
+            "share right",
+            "share right twice as long",
+            "training loss nats",
+        ],
     );
     for real in reals {
         table.row([
@@ -265,7 +283,10 @@ fn decide(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[
 
 fn draw(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[f64]) {
     let mut series = Vec::new();
-    for (case, form) in [Form::None, Form::Naive, Form::PerStep].into_iter().enumerate() {
+    for (case, form) in [Form::None, Form::Naive, Form::PerStep]
+        .into_iter()
+        .enumerate()
+    {
         for (blanks, mark) in [(BLANKS, Mark::Dots), (0, Mark::Thin)] {
             if let Some(along) = of(found, form, blanks) {
                 let label = format!("{}, {blanks} blanks first", form.name());
@@ -309,7 +330,9 @@ fn draw(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[f6
         ),
         "The networks of the library learn the task with each norm; the vanilla ones with batch norm along time, on sequences that begin alike, hardly or not.",
     );
-    let series = [Form::None, Form::Naive, Form::PerStep].into_iter().enumerate();
+    let series = [Form::None, Form::Naive, Form::PerStep]
+        .into_iter()
+        .enumerate();
     let series = series.filter_map(|(case, form)| {
         let along = of(found, form, 0)?;
         let points = along.deviations.iter().enumerate();
@@ -335,8 +358,9 @@ fn explain(outcome: &mut Outcome, found: &[Along]) {
         (growth(&along.norms), along.right, along.right_longer)
     });
     let small = of(found, Form::PerStep, BLANKS);
-    let (small_grown, small_right) =
-        small.map_or((f64::NAN, f64::NAN), |along| (growth(&along.norms), along.right));
+    let (small_grown, small_right) = small.map_or((f64::NAN, f64::NAN), |along| {
+        (growth(&along.norms), along.right)
+    });
     outcome.seen = format!(
         "Between layers batch norm rescales once on the way up and is kept apart from the recurrence. Along time it rescales at every step: wherever the batch has little variance, the gradient \
          is multiplied by its inverse, step after step. Layer norm takes its statistics from the units of one row, so that it needs no batch and is the same in training and evaluation, at any length. \

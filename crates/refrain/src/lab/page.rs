@@ -27,7 +27,7 @@ pub fn page(outcomes: &[Outcome], said: &str) -> Result<String> {
             .drawn()?
             .into_iter()
             .zip(&outcome.pictures)
-            .map(|(svg, picture)| context! { svg, caption => picture.caption })
+            .map(|(svg, picture)| context! { svg, caption => picture.caption.as_str() })
             .collect();
         let figures: Vec<_> = outcome
             .figures
@@ -40,9 +40,9 @@ pub fn page(outcomes: &[Outcome], said: &str) -> Result<String> {
             claim => outcome.claim,
             measures => experiment.measures,
             holds => outcome.holds,
-            evidence => outcome.evidence,
-            seen => outcome.seen,
-            beyond => outcome.beyond,
+            evidence => outcome.evidence.clone(),
+            seen => outcome.seen.as_str(),
+            beyond => outcome.beyond.as_str(),
             pictures,
             figures,
             tables => outcome.figures.tables.iter().map(table).collect::<Vec<_>>(),
@@ -94,5 +94,5 @@ fn table(table: &Table) -> Value {
             .collect()
     };
     let rows: Vec<_> = table.rows.iter().map(row).collect();
-    context! { name => table.name, columns, rows }
+    context! { name => table.name.as_str(), columns, rows }
 }

@@ -302,8 +302,7 @@ impl Task for ProblemTask {
                 model.pack(space, false);
                 let loss = model.loss(compute, space, &drawn.batch, &drawn.sums);
                 let answers = space.outputs();
-                let off =
-                    |row| f64::from(answers.get(row, 0)) - f64::from(drawn.sums.get(row, 0));
+                let off = |row| f64::from(answers.get(row, 0)) - f64::from(drawn.sums.get(row, 0));
                 let right = (0..SCORED).filter(|&row| off(row).abs() < NEAR).count();
                 (loss, right)
             }

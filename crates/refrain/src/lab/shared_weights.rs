@@ -10,9 +10,7 @@ use super::flow::panels;
 use super::{Conditions, Experiment, Outcome, Table};
 use crate::data::demo;
 use crate::error::Result;
-use crate::nn::{
-    Init, Linear, PackedLinear, Recurrent, SoftmaxCrossEntropy, State, Steps,
-};
+use crate::nn::{Init, Linear, PackedLinear, Recurrent, SoftmaxCrossEntropy, State, Steps};
 use crate::run::plot::Mark;
 use crate::train::{Purpose, keyed_rng};
 
@@ -59,7 +57,12 @@ fn one_hot(text: &str) -> (Array3<f64>, Vec<u32>, usize) {
             letters.push(letter);
         }
     }
-    let place = |letter| letters.iter().position(|&known| known == letter).unwrap_or(0);
+    let place = |letter| {
+        letters
+            .iter()
+            .position(|&known| known == letter)
+            .unwrap_or(0)
+    };
     let ids: Vec<usize> = text.chars().map(place).collect();
     let mut x = Array3::zeros((ids.len() - 1, 1, letters.len()));
     for (t, &id) in ids[..ids.len() - 1].iter().enumerate() {
@@ -97,11 +100,16 @@ impl Net {
         let mut softmax = SoftmaxCrossEntropy::default();
         softmax.forward_backward(conditions.compute, &mut scores, targets);
         let mut d_h = Panels::default();
-        self.linear
-            .backward(conditions.compute, &mut packed, &steps, &h, &scores, &mut d_h);
+        self.linear.backward(
+            conditions.compute,
+            &mut packed,
+            &steps,
+            &h,
+            &scores,
+            &mut d_h,
+        );
         let count = targets.len() as f64;
-        let d_output =
-            Array3::from_shape_fn(output.dim(), |(t, _, k)| d_h.get(t, k) * count);
+        let d_output = Array3::from_shape_fn(output.dim(), |(t, _, k)| d_h.get(t, k) * count);
         (softmax.losses().to_vec(), d_output)
     }
 
@@ -200,7 +208,10 @@ fn sum(gradients: &[Vec<f64>]) -> Vec<f64> {
 /// The greatest difference of two, in parts of the greatest number of the second.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let size = b.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
-    let most = a.iter().zip(b).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
+    let most = a
+        .iter()
+        .zip(b)
+        .fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
     most / size.max(f64::MIN_POSITIVE)
 }
 
@@ -235,20 +246,31 @@ fn decide(
     hidden: usize,
     is_shown: bool,
 ) -> Result<()> {
-    conditions.say(format!("{} letters, {hidden} hidden units", text.chars().count()));
+    conditions.say(format!(
+        "{} letters, {hidden} hidden units",
+        text.chars().count()
+    ));
     let (x, targets, letters) = one_hot(text);
     let mut net = Net::new(letters, hidden, conditions.seed);
     let whole = net.whole(conditions, &x, &targets)?;
     let (by_step, local) = net.in_pieces(conditions, &x, &whole.d_output, 1)?;
     let (by_chunk, of_chunks) = net.in_pieces(conditions, &x, &whole.d_output, 2)?;
     let total: f64 = whole.losses.iter().sum();
-    let name = if is_shown { text } else { "200 letters of Latin" };
+    let name = if is_shown {
+        text
+    } else {
+        "200 letters of Latin"
+    };
     if is_shown {
         let losses: Vec<_> = whole.losses.iter().map(|&loss| shown(loss)).collect();
         let last = losses.len();
         outcome.check(
             total.is_finite(),
-            format!("L_1 to L_{last} of `{name}` are {}; L = {} nats", losses.join(", "), shown(total)),
+            format!(
+                "L_1 to L_{last} of `{name}` are {}; L = {} nats",
+                losses.join(", "),
+                shown(total)
+            ),
         );
         outcome.figure("loss nats", total);
         show(outcome, &whole, &local);
@@ -266,7 +288,10 @@ fn decide(
     let off = distance(&sum(&of_chunks), &whole.gradient);
     outcome.check(
         off <= SAME,
-        format!("so do those of chunks of two steps, but for {} of it (at most {SAME:e})", shown(off)),
+        format!(
+            "so do those of chunks of two steps, but for {} of it (at most {SAME:e})",
+            shown(off)
+        ),
     );
     let same = by_step == whole.output && by_chunk == whole.output;
     outcome.figure(&format!("step chunk and whole agree{key}"), same);
@@ -295,7 +320,9 @@ fn show(outcome: &mut Outcome, whole: &Whole, local: &[Vec<f64>]) {
         table.row([(t + 1).into(), loss.into(), norm(gradient).into()]);
     }
     outcome.table(table);
-    let columns = ["of", "w11", "w12", "w13", "w21", "w22", "w23", "w31", "w32", "w33"];
+    let columns = [
+        "of", "w11", "w12", "w13", "w21", "w22", "w23", "w31", "w32", "w33",
+    ];
     let mut table = Table::new("gradients of W_hh", columns);
     let mut add = |name: String, gradient: &[f64]| {
         let mut row: Vec<super::Figure> = vec![name.into()];
@@ -315,7 +342,12 @@ fn show(outcome: &mut Outcome, whole: &Whole, local: &[Vec<f64>]) {
     let norms: Vec<f64> = local.iter().map(|gradient| norm(gradient)).collect();
     let series = vec![
         curve("loss L_t, nats", 0, Mark::Dots, step(&whole.losses)),
-        curve("norm of the local gradient of W_hh", 1, Mark::Dots, step(&norms)),
+        curve(
+            "norm of the local gradient of W_hh",
+            1,
+            Mark::Dots,
+            step(&norms),
+        ),
     ];
     let mut y = linear("nats; norm");
     y.from_zero = true;

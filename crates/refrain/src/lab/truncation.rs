@@ -95,7 +95,10 @@ fn answer_loss(conditions: &Conditions<'_>, task: &mut LanguageModelTask, far: &
     };
     model.loss(compute, &mut space, batch, &mut state);
     let answers = space.losses().iter().zip(&far.is_answer);
-    let answers: Vec<f64> = answers.filter(|(_, is)| **is).map(|(&loss, _)| loss).collect();
+    let answers: Vec<f64> = answers
+        .filter(|(_, is)| **is)
+        .map(|(&loss, _)| loss)
+        .collect();
     answers.iter().sum::<f64>() / answers.len().max(1) as f64
 }
 
@@ -115,7 +118,15 @@ fn on_text(conditions: &Conditions<'_>) -> Result<Vec<OnText>> {
     let batch = 8;
     let cuts: &[Option<usize>] = conditions.choose(
         &[Some(8), Some(32), Some(128), None],
-        &[Some(8), Some(16), Some(32), Some(64), Some(128), Some(256), None],
+        &[
+            Some(8),
+            Some(16),
+            Some(32),
+            Some(64),
+            Some(128),
+            Some(256),
+            None,
+        ],
     );
     let mut found = Vec::new();
     for &bptt in cuts {
@@ -154,7 +165,9 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     config.init = Init::Orthogonal;
     let mut told = Vec::new();
     for &bptt in cuts {
-        conditions.say(format!("a symbol {distance} steps before, truncated at {bptt}"));
+        conditions.say(format!(
+            "a symbol {distance} steps before, truncated at {bptt}"
+        ));
         let cut = Cut {
             batch: 16,
             bptt: Some(bptt),
@@ -176,7 +189,13 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
 fn decide_text(outcome: &mut Outcome, found: &[OnText]) {
     let mut table = Table::new(
         "on text",
-        ["truncated at", "updates", "validation loss nats", "kept MB", "seconds"],
+        [
+            "truncated at",
+            "updates",
+            "validation loss nats",
+            "kept MB",
+            "seconds",
+        ],
     );
     for run in found {
         let at = run.bptt.map_or("full".into(), super::Figure::from);
@@ -210,11 +229,16 @@ fn decide_text(outcome: &mut Outcome, found: &[OnText]) {
         outcome.figure("memory of truncated over full", share);
         outcome.check(
             share <= 0.1,
-            format!("what it keeps is {} of what the full one keeps (at most 0.1)", shown(share)),
+            format!(
+                "what it keeps is {} of what the full one keeps (at most 0.1)",
+                shown(share)
+            ),
         );
     }
     let points = |of: &dyn Fn(&OnText) -> f64| -> Vec<(f64, f64)> {
-        let cut = found.iter().filter_map(|run| Some((run.bptt? as f64, of(run))));
+        let cut = found
+            .iter()
+            .filter_map(|run| Some((run.bptt? as f64, of(run))));
         cut.collect()
     };
     let mut series = vec![curve("truncated", 0, Mark::Dots, points(&|run| run.loss))];
@@ -233,10 +257,20 @@ fn decide_text(outcome: &mut Outcome, found: &[OnText]) {
     );
 }
 
-fn decide_far(outcome: &mut Outcome, told: &[(usize, u64, f64)], distance: usize, without_cause: bool) {
+fn decide_far(
+    outcome: &mut Outcome,
+    told: &[(usize, u64, f64)],
+    distance: usize,
+    without_cause: bool,
+) {
     let mut table = Table::new(
         "a symbol far back",
-        ["truncated at", "distance", "updates", "loss at the answer nats"],
+        [
+            "truncated at",
+            "distance",
+            "updates",
+            "loss at the answer nats",
+        ],
     );
     for &(bptt, steps, loss) in told {
         table.row([bptt.into(), distance.into(), steps.into(), loss.into()]);
@@ -263,7 +297,9 @@ fn decide_far(outcome: &mut Outcome, told: &[(usize, u64, f64)], distance: usize
         ),
     );
     let points = told.iter().map(|run| (run.0 as f64, run.2));
-    let guess = told.iter().map(|run| (run.0 as f64, libm::log(f64::from(SYMBOLS))));
+    let guess = told
+        .iter()
+        .map(|run| (run.0 as f64, libm::log(f64::from(SYMBOLS))));
     let mut y = linear("loss at the answer, nats");
     y.from_zero = true;
     outcome.picture(

@@ -5,9 +5,7 @@ use refrain_kernels::RnnCell;
 
 use super::chart::{chart, curve, log, over_index, whole};
 use super::figures::shown;
-use super::flow::{
-    Begin, Path, directions, flow, forward, inputs, largest_singular_value, slope,
-};
+use super::flow::{Begin, Path, directions, flow, forward, inputs, largest_singular_value, slope};
 use super::{Conditions, Experiment, Outcome, Table};
 use crate::error::Result;
 use crate::nn::{Init, Recurrent};
@@ -153,7 +151,9 @@ fn tabulate(outcome: &mut Outcome, cases: &[Case]) {
 /// The cases of some values; without the cause the same cases, whose values are 1.
 fn of_values(cases: &[Case], keep: impl Fn(f64) -> bool) -> impl Iterator<Item = &Case> {
     let cases = cases.iter().zip(VALUES);
-    cases.filter(move |&(_, value)| keep(value)).map(|(case, _)| case)
+    cases
+        .filter(move |&(_, value)| keep(value))
+        .map(|(case, _)| case)
 }
 
 fn decide(outcome: &mut Outcome, cases: &[Case], steps: usize) {
@@ -190,10 +190,12 @@ fn decide(outcome: &mut Outcome, cases: &[Case], steps: usize) {
         ),
     );
     let above_bound = cases.iter().any(|case| {
-        [&case.linear, &case.driven, &case.random].iter().any(|norms| {
-            let bound = |k: usize| libm::pow(case.value, k as f64) * (1.0 + SAME);
-            norms.iter().enumerate().any(|(k, &norm)| norm > bound(k))
-        })
+        [&case.linear, &case.driven, &case.random]
+            .iter()
+            .any(|norms| {
+                let bound = |k: usize| libm::pow(case.value, k as f64) * (1.0 + SAME);
+                norms.iter().enumerate().any(|(k, &norm)| norm > bound(k))
+            })
     });
     outcome.check(
         !above_bound,
@@ -211,7 +213,12 @@ fn draw(outcome: &mut Outcome, cases: &[Case]) {
             })
             .collect()
     };
-    let axes = || (whole("distance k from the last step"), log("norm of the gradient of h_(T-k)"));
+    let axes = || {
+        (
+            whole("distance k from the last step"),
+            log("norm of the gradient of h_(T-k)"),
+        )
+    };
     outcome.picture(
         chart(
             "Gradient against distance, tanh not bending",
@@ -244,7 +251,9 @@ fn draw(outcome: &mut Outcome, cases: &[Case]) {
 }
 
 fn explain(outcome: &mut Outcome, cases: &[Case], steps: usize) {
-    let [.., above, far_above] = cases else { return };
+    let [.., above, far_above] = cases else {
+        return;
+    };
     outcome.seen = format!(
         "A gradient of norm 1 was put on the last hidden state and followed back over {steps} steps. Where all singular values of W_hh are \
          the same and tanh does not bend, its norm is that value to the power of the distance: {} at 0.5, {} at 2. With inputs, tanh's \

@@ -42,16 +42,56 @@ struct Way {
 }
 
 const WAYS: [Way; 10] = [
-    Way { name: "greedy", temperature: 0.0, sampler: || Sampler::new().greedy(true) },
-    Way { name: "temperature 0.25", temperature: 0.25, sampler: || Sampler::new().temperature(0.25) },
-    Way { name: "temperature 0.5", temperature: 0.5, sampler: || Sampler::new().temperature(0.5) },
-    Way { name: "temperature 0.75", temperature: 0.75, sampler: || Sampler::new().temperature(0.75) },
-    Way { name: "temperature 1", temperature: 1.0, sampler: Sampler::new },
-    Way { name: "temperature 1.5", temperature: 1.5, sampler: || Sampler::new().temperature(1.5) },
-    Way { name: "top-k 3", temperature: f64::NAN, sampler: || Sampler::new().top_k(3) },
-    Way { name: "top-k 10", temperature: f64::NAN, sampler: || Sampler::new().top_k(10) },
-    Way { name: "top-p 0.5", temperature: f64::NAN, sampler: || Sampler::new().top_p(0.5) },
-    Way { name: "top-p 0.9", temperature: f64::NAN, sampler: || Sampler::new().top_p(0.9) },
+    Way {
+        name: "greedy",
+        temperature: 0.0,
+        sampler: || Sampler::new().greedy(true),
+    },
+    Way {
+        name: "temperature 0.25",
+        temperature: 0.25,
+        sampler: || Sampler::new().temperature(0.25),
+    },
+    Way {
+        name: "temperature 0.5",
+        temperature: 0.5,
+        sampler: || Sampler::new().temperature(0.5),
+    },
+    Way {
+        name: "temperature 0.75",
+        temperature: 0.75,
+        sampler: || Sampler::new().temperature(0.75),
+    },
+    Way {
+        name: "temperature 1",
+        temperature: 1.0,
+        sampler: Sampler::new,
+    },
+    Way {
+        name: "temperature 1.5",
+        temperature: 1.5,
+        sampler: || Sampler::new().temperature(1.5),
+    },
+    Way {
+        name: "top-k 3",
+        temperature: f64::NAN,
+        sampler: || Sampler::new().top_k(3),
+    },
+    Way {
+        name: "top-k 10",
+        temperature: f64::NAN,
+        sampler: || Sampler::new().top_k(10),
+    },
+    Way {
+        name: "top-p 0.5",
+        temperature: f64::NAN,
+        sampler: || Sampler::new().top_p(0.5),
+    },
+    Way {
+        name: "top-p 0.9",
+        temperature: f64::NAN,
+        sampler: || Sampler::new().top_p(0.9),
+    },
 ];
 
 /// What the texts of one way are like.
@@ -191,7 +231,9 @@ fn tabulate(outcome: &mut Outcome, found: &[(&Way, Texts)]) {
 fn decide(outcome: &mut Outcome, found: &[(&Way, Texts)]) {
     let of = |name: &str| {
         let mut found = found.iter();
-        found.find(|(way, _)| way.name == name).map_or(Texts::default(), |(_, texts)| *texts)
+        found
+            .find(|(way, _)| way.name == name)
+            .map_or(Texts::default(), |(_, texts)| *texts)
     };
     let (greedy, drawn) = (of("greedy"), of("temperature 1"));
     outcome.check(
@@ -241,7 +283,8 @@ fn decide(outcome: &mut Outcome, found: &[(&Way, Texts)]) {
 fn draw(outcome: &mut Outcome, found: &[(&Way, Texts)]) {
     let points = |of: &dyn Fn(&Texts) -> f64| -> Vec<(f64, f64)> {
         let warm = found.iter().filter(|(way, _)| way.temperature.is_finite());
-        warm.map(|(way, texts)| (way.temperature, of(texts))).collect()
+        warm.map(|(way, texts)| (way.temperature, of(texts)))
+            .collect()
     };
     let mut y = linear("share");
     y.from_zero = true;
@@ -283,7 +326,10 @@ mod tests {
         assert_eq!(repeated("abcdef", 3), 0.0);
         let same = vec!["one two three four".to_owned(); 3];
         assert!((self_bleu(&same) - 100.0).abs() < 1e-9);
-        let other = ["one two three four".to_owned(), "five six seven eight".to_owned()];
+        let other = [
+            "one two three four".to_owned(),
+            "five six seven eight".to_owned(),
+        ];
         assert!(self_bleu(&other) < 1.0);
     }
 }

@@ -114,11 +114,12 @@ pub(crate) struct Saved<T> {
     pub(crate) masked: Option<Masked<T>>,
 }
 
-impl<T> Saved<T> {
+impl<T: Scalar> Saved<T> {
     /// Bytes that are kept.
     pub(crate) fn bytes(&self) -> usize {
         let norms = [&self.norm_x, &self.norm_h, &self.norm_c];
-        let norms = norms.map(|norm| size_of_val(norm.rows.blocks()) + size_of_val(&norm.factors[..]));
+        let norms =
+            norms.map(|norm| size_of_val(norm.rows.blocks()) + size_of_val(&norm.factors[..]));
         let masked = self.masked.as_ref();
         let masked = masked.map_or(0, |masked| size_of_val(masked.h.blocks()));
         let states = [&self.gates, &self.h, &self.c].map(|panels| size_of_val(panels.blocks()));

@@ -144,7 +144,10 @@ impl<T: Scalar> StackSpace<T> {
     pub fn kept_bytes(&self) -> usize {
         let layers = self.saved.iter().map(Saved::bytes).sum::<usize>();
         let others = self.joined.iter().chain(&self.between);
-        layers + others.map(|panels| size_of_val(panels.blocks())).sum::<usize>()
+        layers
+            + others
+                .map(|panels| size_of_val(panels.blocks()))
+                .sum::<usize>()
     }
 
     /// Gradients of the initial states after a backward pass.

@@ -59,7 +59,12 @@ fn value(axis: &Axis, place: f64) -> String {
 pub(super) fn drawn(chart: &Chart, width: usize) -> String {
     let columns = width.saturating_sub(MARGIN + 2).max(10);
     let point = |&(x, y): &(f64, f64)| Some((place(&chart.x, x)?, place(&chart.y, y)?));
-    let all = || chart.series.iter().flat_map(|series| series.points.iter().filter_map(point));
+    let all = || {
+        chart
+            .series
+            .iter()
+            .flat_map(|series| series.points.iter().filter_map(point))
+    };
     let x_range = range(&chart.x, all().map(|point| point.0));
     let y_range = range(&chart.y, all().map(|point| point.1));
     let mut text = format!("{}\n", chart.title);
@@ -88,14 +93,23 @@ pub(super) fn drawn(chart: &Chart, width: usize) -> String {
     for (row, line) in grid.iter().enumerate() {
         let is_named = row == 0 || row == HEIGHT - 1 || row == HEIGHT / 2;
         let place = y_high - (y_high - y_low) * row as f64 / (HEIGHT - 1) as f64;
-        let name = if is_named { value(&chart.y, place) } else { String::new() };
+        let name = if is_named {
+            value(&chart.y, place)
+        } else {
+            String::new()
+        };
         let line: String = line.iter().collect();
         text += &format!("{name:>MARGIN$} |{}\n", line.trim_end());
     }
     text += &format!("{:>MARGIN$} +{}\n", "", "-".repeat(columns));
     let (low, high) = (value(&chart.x, x_low), value(&chart.x, x_high));
     let middle = columns.saturating_sub(low.len() + high.len());
-    let label: String = chart.x.label.chars().take(middle.saturating_sub(2)).collect();
+    let label: String = chart
+        .x
+        .label
+        .chars()
+        .take(middle.saturating_sub(2))
+        .collect();
     text += &format!("{:>MARGIN$}  {low}{label:^middle$}{high}\n", "");
     text
 }
@@ -123,19 +137,30 @@ mod tests {
                 label: "a".into(),
                 color: Color::Blue,
                 mark: Mark::Line,
-                points: (0..20).map(|k| (f64::from(k), libm::exp10(f64::from(k)))).collect(),
+                points: (0..20)
+                    .map(|k| (f64::from(k), libm::exp10(f64::from(k))))
+                    .collect(),
             }],
         };
         let text = drawn(&chart, 80);
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
         let columns: Vec<_> = text
             .lines()
             .filter(|line| line.contains('|'))
             .filter_map(|line| line.find('o'))
             .collect();
-        assert!(columns.len() > 10 && columns.windows(2).all(|pair| pair[1] < pair[0]), "{text}");
+        assert!(
+            columns.len() > 10 && columns.windows(2).all(|pair| pair[1] < pair[0]),
+            "{text}"
+        );
         assert!(text.contains("1.0e19") && text.contains("norm") && text.contains("steps"));
-        let empty = Chart { series: Vec::new(), ..chart };
+        let empty = Chart {
+            series: Vec::new(),
+            ..chart
+        };
         assert!(drawn(&empty, 80).contains("nothing to draw"));
     }
 }

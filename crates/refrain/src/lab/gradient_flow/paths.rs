@@ -3,9 +3,7 @@
 use ndarray::{Array2, Array3};
 use refrain_kernels::{Cell, GruCell, LstmCell, RnnCell};
 
-use super::super::flow::{
-    Begin, Flow, Path, directions, flow, forward, gates, inputs, widened,
-};
+use super::super::flow::{Begin, Flow, Path, directions, flow, forward, gates, inputs, widened};
 use super::super::problems::ProblemTask;
 use super::solved::Solved;
 use super::{CELLS, Conditions};
@@ -170,7 +168,12 @@ pub(super) fn kept_equal(conditions: &Conditions<'_>, solved: &Solved) -> Result
                 sides.off = sides.off.max(off / size);
             }
             if sides.shown.len() < UNITS {
-                let row = [after.get(0, unit), f[(0, unit)], product, before.get(0, unit)];
+                let row = [
+                    after.get(0, unit),
+                    f[(0, unit)],
+                    product,
+                    before.get(0, unit),
+                ];
                 sides.shown.push(row);
             }
         }

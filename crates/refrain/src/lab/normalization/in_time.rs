@@ -65,7 +65,11 @@ pub(super) fn tokens(
     let mut steps = vec![vec![BLANK; count]; blanks];
     steps.push(labels.clone());
     for _ in 1..length {
-        steps.push((0..count).map(|_| rng.random_range(CLASSES..BLANK)).collect());
+        steps.push(
+            (0..count)
+                .map(|_| rng.random_range(CLASSES..BLANK))
+                .collect(),
+        );
     }
     (steps, labels)
 }
@@ -208,10 +212,15 @@ impl InTime {
             if is_training && self.form != Form::None {
                 self.take_in(t, &mean, &variance);
             }
-            let factor: Vec<f64> = variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
+            let factor: Vec<f64> = variance
+                .iter()
+                .map(|v| 1.0 / (v + EPSILON).sqrt())
+                .collect();
             let normal = map(&sums, |k, a| (a - mean[k]) * factor[k]);
             let weights = &self.weights;
-            let after = map(&normal, |k, z| libm::tanh(weights.gain[k] * z + weights.bias[k]));
+            let after = map(&normal, |k, z| {
+                libm::tanh(weights.gain[k] * z + weights.bias[k])
+            });
             steps.push(Step {
                 before: h,
                 normal,
@@ -290,7 +299,9 @@ impl InTime {
         }
         let states = self.backward(&tokens, &steps, d_last, &mut Weights::zeros());
         let norm = |rows: &Vec<Vec<f64>>| {
-            let norms = rows.iter().map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt());
+            let norms = rows
+                .iter()
+                .map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt());
             norms.sum::<f64>() / rows.len() as f64
         };
         // The first state is a given one, as with layer norm.
@@ -333,7 +344,9 @@ impl InTime {
     }
 
     fn update(&mut self, mut gradient: Weights, learning_rate: f64) {
-        let squares = gradient.parts().map(|part| part.iter().map(|g| g * g).sum::<f64>());
+        let squares = gradient
+            .parts()
+            .map(|part| part.iter().map(|g| g * g).sum::<f64>());
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             // A gradient that is no number moves nothing.
@@ -364,7 +377,9 @@ impl InTime {
             own + self.weights.out_bias[class]
         };
         let scores: Vec<f64> = (0..CLASSES).map(score).collect();
-        let most = scores.iter().fold(f64::NEG_INFINITY, |most: f64, &score| most.max(score));
+        let most = scores
+            .iter()
+            .fold(f64::NEG_INFINITY, |most: f64, &score| most.max(score));
         let exps: Vec<f64> = scores.iter().map(|score| libm::exp(score - most)).collect();
         let sum: f64 = exps.iter().sum();
         let loss = libm::log(sum) + most - scores[label];
@@ -393,7 +408,9 @@ fn moments(rows: &[Vec<f64>]) -> (Vec<f64>, Vec<f64>) {
         .collect();
     let variance = (0..HIDDEN)
         .map(|k| {
-            let off = rows.iter().map(|row| (row[k] - mean[k]) * (row[k] - mean[k]));
+            let off = rows
+                .iter()
+                .map(|row| (row[k] - mean[k]) * (row[k] - mean[k]));
             off.sum::<f64>() / count
         })
         .collect();
@@ -418,21 +435,28 @@ mod tests {
             let loss = |net: &InTime| -> f64 {
                 let steps = net.clone().forward(&tokens, 0, true);
                 let last = &steps[steps.len() - 1].after;
-                last.iter().zip(&labels).map(|(h, &label)| net.answer(h, label).1).sum()
+                last.iter()
+                    .zip(&labels)
+                    .map(|(h, &label)| net.answer(h, label).1)
+                    .sum()
             };
             let mut gradient = Weights::zeros();
             let steps = net.clone().forward(&tokens, 0, true);
-            let d_last = steps[steps.len() - 1].after.iter().zip(&labels).map(|(h, &label)| {
-                let (p, _) = net.answer(h, label);
-                let d_h = |k: usize| {
-                    let term = |class: usize| {
-                        let d = p[class] - f64::from(u8::from(class == label));
-                        d * net.weights.out[class * HIDDEN + k]
+            let d_last = steps[steps.len() - 1]
+                .after
+                .iter()
+                .zip(&labels)
+                .map(|(h, &label)| {
+                    let (p, _) = net.answer(h, label);
+                    let d_h = |k: usize| {
+                        let term = |class: usize| {
+                            let d = p[class] - f64::from(u8::from(class == label));
+                            d * net.weights.out[class * HIDDEN + k]
+                        };
+                        (0..CLASSES).map(term).sum()
                     };
-                    (0..CLASSES).map(term).sum()
-                };
-                (0..HIDDEN).map(d_h).collect()
-            });
+                    (0..HIDDEN).map(d_h).collect()
+                });
             net.backward(&tokens, &steps, d_last.collect(), &mut gradient);
             for part in 0..4 {
                 for at in [0, 5, 17] {
