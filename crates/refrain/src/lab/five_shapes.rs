@@ -20,6 +20,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     work,
 };
 
+/// A shape has been learnt if its loss fell to this share.
+const LEARNT: f64 = 0.6;
+/// Steps of length 0, where there is no cause: more would change nothing.
+const STEPS_WITHOUT: u64 = 10;
+
 /// One shape.
 struct Shape {
     name: &'static str,
@@ -29,19 +34,15 @@ struct Shape {
     is_plain: bool,
     /// Steps where it is to be quick, and in full.
     steps: (u64, u64),
-    /// It has learnt if its loss fell to this share: half of the reviews cannot be told without their order, which the plain network
-    /// does not see, so that more than half of its loss must stay.
-    learnt: f64,
 }
 
 const SHAPES: [Shape; 5] = [
     Shape {
         name: "one to one",
-        example: "a review as one vector to its class, by the plain network",
-        task: TaskName::Classify,
+        example: "a few frames of a clip at once to what is done in them, by the plain network",
+        task: TaskName::Tag,
         is_plain: true,
-        steps: (150, 600),
-        learnt: 0.8,
+        steps: (120, 500),
     },
     Shape {
         name: "one to many",
@@ -49,15 +50,13 @@ const SHAPES: [Shape; 5] = [
         task: TaskName::Caption,
         is_plain: false,
         steps: (60, 600),
-        learnt: 0.6,
     },
     Shape {
         name: "many to one",
         example: "a review to its class",
         task: TaskName::Classify,
         is_plain: false,
-        steps: (200, 800),
-        learnt: 0.6,
+        steps: (900, 900),
     },
     Shape {
         name: "many to one, then one to many",
@@ -65,15 +64,13 @@ const SHAPES: [Shape; 5] = [
         task: TaskName::Translate,
         is_plain: false,
         steps: (120, 600),
-        learnt: 0.6,
     },
     Shape {
         name: "many to many, step by step",
         example: "the frames of a clip to what is done in each",
         task: TaskName::Tag,
         is_plain: false,
-        steps: (60, 400),
-        learnt: 0.6,
+        steps: (240, 800),
     },
 ];
 
@@ -85,7 +82,11 @@ struct Learnt {
 }
 
 fn learn(conditions: &Conditions<'_>, shape: &Shape) -> Result<Learnt> {
-    let steps = conditions.choose(shape.steps.0, shape.steps.1);
+    let steps = if conditions.without_cause {
+        STEPS_WITHOUT
+    } else {
+        conditions.choose(shape.steps.0, shape.steps.1)
+    };
     let settings = Settings {
         task: Some(shape.task),
         seed: Some(conditions.seed),
@@ -158,14 +159,14 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
             ]);
         }
         outcome.check(
-            after <= shape.learnt * before,
+            after <= LEARNT * before,
             format!(
                 "{}, {}: validation loss from {} to {} nats (at most {})",
                 shape.name,
                 shape.example,
                 shown(before),
                 shown(after),
-                shown(shape.learnt * before)
+                shown(LEARNT * before)
             ),
         );
         let first = learnt.history.first_loss();
@@ -191,7 +192,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     outcome.seen = "The same recurrent layers stand behind every shape: what differs is what is read at each step, and at which steps something is asked for. Each model learnt its built-in data for some steps; \
         the table has the sizes of all of its tensors."
         .into();
-    outcome.beyond = "One to one is no sequence at all and needs no recurrence. A fixed input can also be read in pieces, step by step, which makes many to one of it; and a language model is a sixth way to use \
+    outcome.beyond = "One to one is no sequence at all and needs no recurrence; but the plain network stays at guessing on the reviews of many to one, whose order it does not see. A fixed input can also be read in pieces, step by step, which makes many to one of it; and a language model is a sixth way to use \
         the last shape: its outputs are its own inputs, one step ahead."
         .into();
     Ok(outcome)

@@ -33,7 +33,7 @@ const TOLD: f64 = 0.3;
 const NOT_TOLD: f64 = 1.1;
 const SYMBOLS: u32 = 4;
 
-/// A stream: a symbol, noise, a question mark, the symbol again; and so on.
+/// A stream: a symbol, dots, a question mark, the symbol again; and so on.
 struct Far {
     data: LanguageModelData,
     /// Which targets of the test stream are answers.
@@ -41,11 +41,10 @@ struct Far {
 }
 
 fn far(conditions: &Conditions<'_>, distance: usize, tokens: usize) -> Result<Far> {
-    // Symbols a to d, noise . and , and the question mark.
-    let vocabulary = Vocabulary::from_chars("abcd.,?".chars())?;
+    // Symbols a to d, a dot that says nothing, and the question mark.
+    let vocabulary = Vocabulary::from_chars("abcd.?".chars())?;
     let id = |symbol: char| vocabulary.id(symbol).unwrap_or(0);
     let symbols: Vec<u32> = "abcd".chars().map(id).collect();
-    let noise = [id('.'), id(',')];
     let mut rng = keyed_rng(conditions.seed, Purpose::Sample, 0);
     let mut stream = |count: usize| {
         let (mut ids, mut answers) = (Vec::new(), Vec::new());
@@ -53,9 +52,7 @@ fn far(conditions: &Conditions<'_>, distance: usize, tokens: usize) -> Result<Fa
             let symbol = symbols[rng.random_range(0..SYMBOLS) as usize];
             ids.push(symbol);
             // The answer stands `distance` steps after the symbol.
-            for _ in 0..distance.saturating_sub(2) {
-                ids.push(noise[rng.random_range(0..2usize)]);
-            }
+            ids.resize(ids.len() + distance.saturating_sub(2), id('.'));
             ids.push(id('?'));
             answers.push(ids.len());
             ids.push(symbol);
@@ -158,7 +155,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     } else {
         conditions.choose(16, 40)
     };
-    let tokens = conditions.choose(40_000, 200_000);
+    let tokens = conditions.choose(80_000, 400_000);
     let far = far(conditions, distance, tokens)?;
     let cuts: &[usize] = conditions.choose(&[4, 8, 64], &[8, 16, 32, 64, 128, 256]);
     let mut config = small(CellKind::Lstm, 32);
@@ -174,7 +171,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
         };
         let mut task = task(&config, &far.data, cut, conditions.seed)?;
         // The same characters for all.
-        let epochs = conditions.choose(8, 10);
+        let epochs = conditions.choose(12, 10);
         let steps = epochs * crate::train::Task::steps_per_epoch(&task);
         train(conditions, &mut task, &adam(steps, 0.01, conditions.seed))?;
         told.push((bptt, steps, answer_loss(conditions, &mut task, &far)));

@@ -25,6 +25,8 @@ pub(super) struct Solved {
     pub(super) trained: Vec<ProblemTask>,
 }
 
+/// The bias with which the gates begin that keep a state: σ(3) is 0.95, for distances of tens of steps (Tallec and Ollivier, 2018).
+const OPEN: f64 = 3.0;
 /// The bias that holds a forget gate shut, from which no gradient leads away: σ(-30) is 1e-13.
 const SHUT: f64 = -30.0;
 
@@ -34,7 +36,7 @@ pub(super) fn config(conditions: &Conditions<'_>, cell: CellKind) -> ModelConfig
         hidden_size: 32,
         embedding_size: 8,
         init: Init::Orthogonal,
-        forget_bias: Some(if conditions.without_cause { SHUT } else { 1.0 }),
+        forget_bias: Some(if conditions.without_cause { SHUT } else { OPEN }),
         ..ModelConfig::default()
     }
 }
@@ -58,7 +60,7 @@ fn network(
 
 pub(super) fn solve(conditions: &Conditions<'_>) -> Result<Solved> {
     let lengths: &[usize] = conditions.choose(&[10, 40], &[10, 30, 60, 100]);
-    let steps = conditions.choose(250, 2000);
+    let steps = conditions.choose(300, 1000);
     let longest = lengths.last().copied().unwrap_or(1);
     let mut solved = Solved {
         results: Vec::new(),
@@ -67,10 +69,10 @@ pub(super) fn solve(conditions: &Conditions<'_>) -> Result<Solved> {
         trained: Vec::new(),
     };
     let more: &[(Problem, usize, u64)] = conditions.choose(
-        &[(Problem::Order, 20, 300), (Problem::Adding, 20, 300)],
+        &[(Problem::Order, 20, 400), (Problem::Adding, 20, 400)],
         &[
-            (Problem::Order, 30, 4000),
-            (Problem::Order, 100, 4000),
+            (Problem::Order, 30, 2000),
+            (Problem::Order, 100, 2000),
             (Problem::Adding, 30, 4000),
             (Problem::Adding, 100, 4000),
         ],
@@ -80,13 +82,19 @@ pub(super) fn solve(conditions: &Conditions<'_>) -> Result<Solved> {
     for (problem, length, steps) in all {
         for cell in CELLS {
             conditions.say(format!("{}, distance {length}, {cell}", problem.name()));
+            // Numbers want larger steps than symbols.
+            let rate = if problem == Problem::Adding {
+                0.01
+            } else {
+                0.003
+            };
             let mut task = network(conditions, problem, length, cell);
             let is_longest = problem == Problem::Copy && length == longest;
             if is_longest {
                 let start = network(conditions, problem, length, cell);
                 solved.at_start.push(start);
             }
-            let history = train(conditions, &mut task, &adam(steps, 0.01, conditions.seed))?;
+            let history = train(conditions, &mut task, &adam(steps, rate, conditions.seed))?;
             solved.results.push(Learnt {
                 problem,
                 length,
