@@ -453,7 +453,7 @@ pub(crate) struct LabArgs {
     #[arg(long)]
     pub(crate) plot: bool,
 
-    /// Write a page: FILE.html, or FOLDER/index.html; of one experiment also its first picture, .svg or .png.
+    /// Write a page: FILE.html, or FOLDER/index.html; of one experiment also its pictures, .svg or .png.
     #[arg(short, long, value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
 }

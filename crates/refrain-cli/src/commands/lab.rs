@@ -127,22 +127,50 @@ fn write(
     target: &Target,
     outcomes: &[Outcome],
     args: &LabArgs,
-    context: &mut Context,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let first = || -> anyhow::Result<String> {
-        let outcome = outcomes.first();
-        let drawn = outcome.map(Outcome::drawn).transpose()?;
-        let first = drawn.and_then(|pictures| pictures.into_iter().next());
-        first.ok_or_else(|| failure("this experiment draws nothing", "write a page, .html"))
-    };
-    let (path, bytes) = match target {
-        Target::Page(path) => (
-            path,
-            lab::page(outcomes, &said(args, context))?.into_bytes(),
-        ),
-        Target::Svg(path) => (path, first()?.into_bytes()),
-        Target::Png(path) => (path, png_of(&first()?)?),
-    };
+    match target {
+        Target::Page(path) => {
+            let page = lab::page(outcomes, &said(args, context))?;
+            write_file(context, path, page.as_bytes())?;
+        }
+        Target::Svg(path) => {
+            for (path, svg) in pictures(path, outcomes)? {
+                write_file(context, &path, svg.as_bytes())?;
+            }
+        }
+        Target::Png(path) => {
+            for (path, svg) in pictures(path, outcomes)? {
+                write_file(context, &path, &png_of(&svg)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The pictures with the names of their files: `flow.svg`, `flow-2.svg`, …
+fn pictures(path: &Path, outcomes: &[Outcome]) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut named = Vec::new();
+    for outcome in outcomes {
+        for svg in outcome.drawn()? {
+            let number = named.len() + 1;
+            let own = path
+                .file_stem()
+                .zip(path.extension())
+                .filter(|_| number > 1);
+            let own = own
+                .map(|(stem, ending)| format!("{}-{number}.{}", stem.display(), ending.display()));
+            named.push((
+                own.map_or(path.to_owned(), |name| path.with_file_name(name)),
+                svg,
+            ));
+        }
+    }
+    Ok(named)
+}
+
+/// Writes a file whole, and its folder where there is none.
+fn write_file(context: &Context, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(folder) = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -154,7 +182,7 @@ fn write(
             )
         })?;
     }
-    write_atomic(path, &bytes)?;
+    write_atomic(path, bytes)?;
     context.notice(&format!("written: {}", path.display()));
     Ok(())
 }

@@ -240,7 +240,7 @@ fn divergence(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> 
 }
 
 fn other_side(conditions: &Conditions<'_>, outcome: &mut Outcome) -> Result<()> {
-    let lengths: &[usize] = conditions.choose(&[10, 40], &[10, 30, 60, 100]);
+    let lengths: &[usize] = conditions.choose(&[10, 20, 40], &[10, 30, 60, 100]);
     let mut table = Table::new(
         "with clipping",
         [

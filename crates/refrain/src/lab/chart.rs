@@ -5,14 +5,13 @@ use crate::run::plot::{Axis, Chart, Color, Mark, Scale, Series};
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (720, 380);
 
-/// The colours of curves that stand for cases in an order.
-pub(super) const COLORS: [Color; 6] = [
+/// The colours of curves that stand for cases in an order: those that differ on dark ground too.
+const COLORS: [Color; 5] = [
     Color::Blue,
     Color::Vermillion,
     Color::Green,
     Color::Purple,
     Color::Orange,
-    Color::Sky,
 ];
 
 /// A chart of the common size.

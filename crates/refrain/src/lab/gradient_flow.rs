@@ -201,11 +201,11 @@ fn fixed(outcome: &mut Outcome, flows: &Along) {
     outcome.picture(
         chart(
             "Along the cell state: f varying and f fixed",
-            "The trained gate lies above its own mean.",
+            "The line of the trained gates lies above that of their mean.",
             (whole("distance k from the last step"), log("norm of dL/dc_(T-k)")),
             series,
         ),
-        "The gradient along c of the trained LSTM, with its own forget gates, with all of them at their mean, and at fixed values.",
+        "The gradient along c of the trained LSTM, with its own forget gates, with all of them at their mean, and at fixed values. Its own let more through than their mean does: some units keep nearly all, others little.",
     );
 }
 

@@ -129,7 +129,7 @@ struct Along {
 }
 
 fn along_time(conditions: &Conditions<'_>, form: Form, blanks: Blanks) -> Along {
-    let steps = conditions.choose(200, 1500);
+    let steps = conditions.choose(300, 1500);
     let own = if conditions.without_cause {
         Form::None
     } else {
@@ -316,7 +316,7 @@ fn draw(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[f6
             curve(real.name, case, Mark::Line, over_index(&losses))
         })
         .collect();
-    for (case, form) in [(4, Form::Naive), (5, Form::PerStep)] {
+    for (case, form) in [(3, Form::Naive), (4, Form::PerStep)] {
         if let Some(along) = of(found, form, BLANKS) {
             let losses = smoothed(&along.losses, 10);
             series.push(curve(form.name(), case, Mark::Thin, over_index(&losses)));

@@ -359,7 +359,7 @@ fn show(outcome: &mut Outcome, whole: &Whole, local: &[Vec<f64>]) {
     );
     outcome.picture(
         picture,
-        "Every step of the word has a loss of its own and gives the one matrix a local gradient. The last step's is of its own loss \
+        "Every step of the word has a loss of its own and gives the one matrix a local gradient. The first step's is 0, since h_0 is; the last step's is of its own loss \
          alone; an earlier one's tells of all losses from there on.",
     );
 }

@@ -59,7 +59,7 @@ fn network(
 }
 
 pub(super) fn solve(conditions: &Conditions<'_>) -> Result<Solved> {
-    let lengths: &[usize] = conditions.choose(&[10, 40], &[10, 30, 60, 100]);
+    let lengths: &[usize] = conditions.choose(&[10, 20, 40], &[10, 30, 60, 100]);
     let steps = conditions.choose(300, 1000);
     let longest = lengths.last().copied().unwrap_or(1);
     let mut solved = Solved {

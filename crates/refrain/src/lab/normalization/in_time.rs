@@ -272,9 +272,13 @@ impl InTime {
             for (b, (d, &token)) in d_sum.iter().zip(read).enumerate() {
                 for (k, &d) in d.iter().enumerate() {
                     gradient.ih[k * TOKENS + token] += d;
-                    for j in 0..HIDDEN {
-                        gradient.hh[k * HIDDEN + j] += d * step.before[b][j];
-                        before[b][j] += d * self.weights.hh[k * HIDDEN + j];
+                    let row = k * HIDDEN..(k + 1) * HIDDEN;
+                    let weights = gradient.hh[row.clone()].iter_mut();
+                    for (d_weight, h) in weights.zip(&step.before[b]) {
+                        *d_weight += d * h;
+                    }
+                    for (before, weight) in before[b].iter_mut().zip(&self.weights.hh[row]) {
+                        *before += d * weight;
                     }
                 }
             }
