@@ -284,9 +284,9 @@ fn figures(context: &mut Context, figures: &Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The names of columns in lines of about twelve letters, so that tables are narrow.
+/// The names of columns in lines of about nine letters, so that tables are narrow.
 fn heads(columns: &[String]) -> Vec<Vec<String>> {
-    columns.iter().map(|name| wrapped(name, 12)).collect()
+    columns.iter().map(|name| wrapped(name, 9)).collect()
 }
 
 fn paragraph(context: &mut Context, text: &str, indent: &str) -> anyhow::Result<()> {
