@@ -35,6 +35,7 @@ Examples:
   refrain train --resume runs/mine               go on where it stopped
   refrain sample runs/mine --prompt 'Once '      let it write
   refrain evaluate runs/mine other.txt           how well does it know this text?
+  refrain lab                                    claims about recurrent networks, to be run
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 
@@ -110,6 +111,7 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     Inspect(InspectArgs),
     Info(InfoArgs),
+    Lab(LabArgs),
     Hello(HelloArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
@@ -351,6 +353,45 @@ pub(crate) struct InfoArgs {
     /// Draw the model unrolled over time into this file, .svg or .png.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) plot: Option<PathBuf>,
+}
+
+/// Run the claims that are made of recurrent networks as experiments: each says whether it holds.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  refrain lab                                    the claims
+  refrain lab vanishing --quick --plot
+  refrain lab gradient-flow -o flow.svg
+  refrain lab clipping --without-cause --quick   the claim without what it rests on
+  refrain lab --all --quick -o claims/           all of them on one page
+
+A verdict is computed from the figures, by thresholds that stand in the evidence; the exit code is 0
+whether a claim holds or not. With --json an experiment is an object on a line: `name`, `claim`,
+`holds`, `evidence[]`, `figures{}`, `seen`, `beyond`, `seconds`.")]
+pub(crate) struct LabArgs {
+    /// The experiment; without, they are listed.
+    #[arg(value_parser = PossibleValuesParser::new(refrain::lab::NAMES), hide_possible_values = true)]
+    pub(crate) experiment: Option<String>,
+
+    /// Run all of them.
+    #[arg(long, conflicts_with = "experiment")]
+    pub(crate) all: bool,
+
+    /// Smaller models and fewer steps: minutes for all.
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Take away what the claim rests on: it must not hold then.
+    #[arg(long)]
+    pub(crate) without_cause: bool,
+
+    /// Draw the pictures on the terminal.
+    #[arg(long)]
+    pub(crate) plot: bool,
+
+    /// Write a page: FILE.html, or FOLDER/index.html; of one experiment also its pictures, .svg or .png.
+    #[arg(short, long, value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Watch the smallest example learn: h, e, l, o and three hidden units.

@@ -11,6 +11,7 @@ pub(crate) mod evaluate;
 pub(crate) mod hello;
 pub(crate) mod info;
 pub(crate) mod inspect;
+pub(crate) mod lab;
 pub(crate) mod predict;
 pub(crate) mod sample;
 pub(crate) mod train;

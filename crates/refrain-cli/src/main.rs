@@ -45,6 +45,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Inspect(args)) => commands::inspect::run(&args, &mut context),
         Some(Command::Evaluate(args)) => commands::evaluate::run(&args, &mut context),
         Some(Command::Info(args)) => commands::info::run(&args, &mut context),
+        Some(Command::Lab(args)) => commands::lab::run(&args, &mut context),
         Some(Command::Hello(args)) => commands::hello::run(&args, &mut context),
         Some(Command::Bench(args)) => commands::bench::run(&args, &mut context),
         Some(Command::Completions(args)) => commands::completions::run(&args, &mut context),

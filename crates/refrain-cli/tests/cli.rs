@@ -61,6 +61,7 @@ fn help() {
         "sample",
         "evaluate",
         "info",
+        "lab",
         "hello",
         "bench",
         "completions",

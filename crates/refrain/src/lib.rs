@@ -2,6 +2,7 @@
 //!
 //! - [`run`] is what the command line does: settings in, a run folder out; it stops and resumes exactly.
 //! - [`train`] is the loop alone, [`models`] the models, [`nn`] the layers: each `forward` with its `backward` beside it.
+//! - `lab` has the claims that are made of recurrent networks as experiments.
 //! - [`data`] makes tokens of files, [`generate`] draws new ones, [`checkpoint`] reads and writes model files.
 //! - [`inspect`] looks inside: how far gradients reach, what recurrent matrices do, how gates stand.
 //!
@@ -47,6 +48,8 @@ pub mod data;
 mod error;
 pub mod generate;
 pub mod inspect;
+#[cfg(feature = "report")]
+pub mod lab;
 pub mod metrics;
 pub mod models;
 mod names;

@@ -75,6 +75,12 @@ impl<T: Scalar> LanguageModelSpace<T> {
         self.loss.losses()
     }
 
+    /// Bytes that a forward pass keeps for the backward pass: of the recurrent layers, and the scores.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.stack.kept_bytes() + size_of_val(self.logits.blocks())
+    }
+
     /// Gradients of the initial states after a backward pass.
     #[must_use]
     pub fn d_initial(&self) -> &StackState<T> {

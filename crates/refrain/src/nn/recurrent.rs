@@ -116,6 +116,19 @@ pub(crate) struct Saved<T> {
     pub(crate) d_states: Option<State<T>>,
 }
 
+impl<T: Scalar> Saved<T> {
+    /// Bytes that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        let norms = [&self.norm_x, &self.norm_h, &self.norm_c];
+        let norms =
+            norms.map(|norm| size_of_val(norm.rows.blocks()) + size_of_val(&norm.factors[..]));
+        let masked = self.masked.as_ref();
+        let masked = masked.map_or(0, |masked| size_of_val(masked.h.blocks()));
+        let states = [&self.gates, &self.h, &self.c].map(|panels| size_of_val(panels.blocks()));
+        norms.iter().sum::<usize>() + masked + states.iter().sum::<usize>()
+    }
+}
+
 /// Space for a backward pass, reused from step to step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch<T> {

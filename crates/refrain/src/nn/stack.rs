@@ -140,6 +140,17 @@ impl<T: Scalar> StackSpace<T> {
         Cow::Owned(rows)
     }
 
+    /// Bytes that the last forward pass keeps for the backward pass: gates, states, and what goes between the layers.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        let layers = self.saved.iter().map(Saved::bytes).sum::<usize>();
+        let others = self.joined.iter().chain(&self.between);
+        layers
+            + others
+                .map(|panels| size_of_val(panels.blocks()))
+                .sum::<usize>()
+    }
+
     /// Gradients of the initial states after a backward pass.
     #[must_use]
     pub fn d_initial(&self) -> &StackState<T> {

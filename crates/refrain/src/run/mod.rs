@@ -15,7 +15,7 @@ pub mod report;
 pub mod settings;
 mod start;
 pub mod states;
-mod tasks;
+pub(crate) mod tasks;
 mod training;
 pub mod writers;
 
