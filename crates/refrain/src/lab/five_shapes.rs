@@ -3,10 +3,11 @@
 use super::chart::{chart, curve, linear, whole};
 use super::figures::shown;
 use super::training::{History, train};
-use super::{Conditions, Experiment, Outcome, Table};
+use super::{Conditions, Drawing, Experiment, Outcome, Picture, Table};
 use crate::error::Result;
 use crate::nn::CellKind;
 use crate::run::Given;
+use crate::run::graph::Graph;
 use crate::run::plot::Mark;
 use crate::run::settings::{Settings, Task as TaskName};
 use crate::run::tasks::{Weights, prepare};
@@ -79,6 +80,7 @@ struct Learnt {
     before: Option<Score>,
     history: History,
     tensors: Vec<(String, Vec<usize>)>,
+    graph: Graph,
 }
 
 fn learn(conditions: &Conditions<'_>, shape: &Shape) -> Result<Learnt> {
@@ -114,6 +116,7 @@ fn learn(conditions: &Conditions<'_>, shape: &Shape) -> Result<Learnt> {
         before,
         history,
         tensors,
+        graph: task.graph(),
     })
 }
 
@@ -132,7 +135,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
         ],
     );
     let mut sizes = Table::new("tensors", ["shape", "tensor", "size"]);
-    let mut series = Vec::new();
+    let (mut series, mut graphs) = (Vec::new(), Vec::new());
     for (case, shape) in SHAPES.iter().enumerate() {
         conditions.say(format!("{}: {}", shape.name, shape.example));
         let learnt = learn(conditions, shape)?;
@@ -169,6 +172,13 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
                 shown(LEARNT * before)
             ),
         );
+        graphs.push(Picture {
+            drawing: Drawing::Svg(learnt.graph.to_svg()?),
+            caption: format!(
+                "{}, unrolled: which box feeds which, with the sizes of the tensors.",
+                shape.name
+            ),
+        });
         let first = learnt.history.first_loss();
         let losses = super::chart::smoothed(&learnt.history.losses(), 10);
         let count = losses.len().max(1) as f64;
@@ -189,6 +199,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
         ),
         "The training loss of each shape's model as a share of that at its first step.",
     );
+    outcome.pictures.extend(graphs);
     outcome.seen = "The same recurrent layers stand behind every shape: what differs is what is read at each step, and at which steps something is asked for. Each model learnt its built-in data for some steps; \
         the table has the sizes of all of its tensors."
         .into();
