@@ -91,6 +91,8 @@ pub(super) fn adam(steps: u64, learning_rate: f64, seed: u64) -> TrainConfig {
         carry_state: true,
         budget: Budget::Steps(steps),
         eval_every: steps.max(1),
+        watch: Vec::new(),
+        watch_every: steps.max(1),
         save_every: u64::MAX,
         patience: None,
         seed,
