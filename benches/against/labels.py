@@ -39,6 +39,7 @@ PLAIN = {
     "lowercase": [False],
     "tie_weights": [False],
     "shared_vocabulary": [False],
+    "augment": [False],
 }
 
 

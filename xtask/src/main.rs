@@ -8,6 +8,7 @@
 mod bench;
 mod data;
 mod golden;
+mod guide;
 mod python;
 mod stages;
 mod table;
@@ -33,12 +34,14 @@ struct Arguments {
 enum Chore {
     /// The quick half: formatting, clippy and rustdoc, with every warning an error
     Check,
-    /// What CI runs: check, then every test, then the examples in the docs
+    /// What CI runs: check, then every test, the examples in the docs, the guide's commands
     Test,
     /// Make the goldens in testdata/ again with PyTorch
     Golden(golden::Arguments),
     /// Turn a shared data set into the formats that Refrain reads
     Data(data::Arguments),
+    /// Run the commands of the guide in docs/ and write what they give below them
+    Docs(guide::Arguments),
     /// Measure Refrain beside another engine, in turn, on this machine
     Bench(bench::Arguments),
 }
@@ -63,6 +66,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Some(Chore::Test) => stages::test(),
         Some(Chore::Golden(arguments)) => golden::run(&arguments),
         Some(Chore::Data(arguments)) => data::run(&arguments),
+        Some(Chore::Docs(arguments)) => guide::run(&arguments),
         Some(Chore::Bench(arguments)) => bench::run(&arguments),
     }
 }
@@ -80,7 +84,7 @@ mod tests {
     fn no_argument_is_the_list_of_chores() {
         assert!(Arguments::parse_from(["xtask"]).chore.is_none());
         let help = Arguments::command().render_help().to_string();
-        for chore in ["check", "test", "golden", "data", "bench"] {
+        for chore in ["check", "test", "golden", "data", "docs", "bench"] {
             assert!(help.contains(chore), "{help}");
         }
     }

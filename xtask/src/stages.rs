@@ -26,6 +26,9 @@ pub(crate) fn test() -> Result<()> {
         stages.run("tests", cargo(["test", "--workspace", "--all-targets"]))?;
     }
     stages.run("doctests", cargo(["test", "--workspace", "--doc"]))?;
+    let mut guide = Command::new(env::current_exe()?);
+    guide.args(["docs", "--check"]);
+    stages.run("guide", guide)?;
     stages.summarise();
     Ok(())
 }

@@ -12,6 +12,7 @@ pub(crate) mod hello;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod lab;
+mod letters;
 pub(crate) mod predict;
 pub(crate) mod sample;
 pub(crate) mod train;

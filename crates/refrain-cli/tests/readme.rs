@@ -274,10 +274,42 @@ fn anchor(heading: &str) -> String {
     kept.collect::<String>().replace(' ', "-")
 }
 
+/// Every document at the root and in `docs/`.
+fn documents() -> Vec<String> {
+    let mut documents = Vec::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                documents.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    documents.sort();
+    documents
+}
+
+#[test]
+fn the_guide_has_a_link_to_each_of_its_pages() {
+    let contents = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    for document in documents() {
+        if let Some(page) = document.strip_prefix("docs/")
+            && page != "SUMMARY.md"
+        {
+            let link = format!("]({page})");
+            assert_eq!(
+                contents.matches(&link).count(),
+                1,
+                "{page} in docs/SUMMARY.md"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_a_document_links_to_is_there() {
-    for document in DOCUMENTS {
-        let path = root().join(document);
+    for document in documents() {
+        let path = root().join(&document);
         let text = fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1) {
             let link = link.split(')').next().unwrap();

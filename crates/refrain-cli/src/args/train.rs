@@ -247,6 +247,12 @@ struct DataFlags {
     )]
     center_clips: Option<bool>,
 
+    /// Move, zoom and recolour pictures a little, anew each time they are learnt from (video, caption).
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    augment: Option<bool>,
+
     /// How much the labels of each class count (classify, tag).
     #[arg(long, value_parser = one_of::<ClassWeights>(ClassWeights::NAMES))]
     class_weights: Option<ClassWeights>,
@@ -414,6 +420,7 @@ impl TrainArgs {
             on_bad_row: data_flags.on_bad_row,
             max_length: data_flags.max_length,
             center_clips: data_flags.center_clips,
+            augment: data_flags.augment,
             class_weights: data_flags.class_weights,
             embeddings: model.embeddings.clone(),
             from: model.from.clone(),

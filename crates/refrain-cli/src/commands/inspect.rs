@@ -1,7 +1,6 @@
 //! `refrain inspect`: what is inside a model while it works.
 
 mod attention;
-mod chart;
 mod gates;
 mod gradients;
 mod material;
@@ -16,6 +15,9 @@ use refrain::run::plot::png_of;
 use crate::args::{Inspect, InspectArgs};
 use crate::context::Context;
 use crate::errors::{Exit, failure};
+
+/// Columns of a chart that is drawn on the terminal.
+const TERMINAL: usize = 80;
 
 pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<Exit> {
     match &args.what {

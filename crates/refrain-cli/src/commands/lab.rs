@@ -1,7 +1,5 @@
 //! `refrain lab`: claims about recurrent networks, as experiments.
 
-mod terminal;
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,6 +10,7 @@ use refrain::run::plot::png_of;
 use serde_json::{Value, json};
 
 use crate::args::LabArgs;
+use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::{Exit, failure, usage};
 use crate::machine;
@@ -241,7 +240,11 @@ fn tell(
     if args.plot {
         for picture in &outcome.pictures {
             if let Drawing::Chart(chart) = &picture.drawing {
-                write!(context.out, "{}", terminal::drawn(chart, WIDTH))?;
+                write!(
+                    context.out,
+                    "{}",
+                    letters::drawn(chart, Ends::Values, WIDTH)
+                )?;
                 writeln!(context.out)?;
             }
         }
@@ -303,21 +306,6 @@ fn item(context: &mut Context, text: &str) -> anyhow::Result<()> {
         writeln!(context.out, "{indent}{line}")?;
     }
     Ok(())
-}
-
-/// Things in lines of at most so many columns, three spaces apart.
-fn wrapped_items(items: &[String], width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for item in items {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 3 + item.chars().count() <= width => {
-                line.push_str("   ");
-                line.push_str(item);
-            }
-            _ => lines.push(item.clone()),
-        }
-    }
-    lines
 }
 
 /// The words of a text in lines of at most so many columns; a longer word stands alone.

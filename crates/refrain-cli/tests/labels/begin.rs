@@ -193,6 +193,7 @@ fn what_does_not_apply_is_refused_by_name() {
         (REVIEWS, &["--carry-state=true"], "carry-state"),
         (REVIEWS, &["--tie-weights"], "tie-weights"),
         (REVIEWS, &["--center-clips"], "center-clips"),
+        (REVIEWS, &["--augment"], "augment"),
         (REVIEWS, &["--nonlinearity=relu"], "nonlinearity"),
         (REVIEWS, &["--format=conll"], "format"),
         (REVIEWS, &["--tokens=char", &vectors], "embeddings"),

@@ -1,7 +1,5 @@
 //! Model files of labels that are damaged or lie: an error, never a panic, never memory out of proportion.
 
-use std::path::Path;
-
 use refrain::data::labelled::Raw;
 use refrain::data::table::LabelledText;
 use refrain::data::{Arrays, TaggedSentence};
@@ -10,42 +8,9 @@ use refrain::run::predict::Predictor;
 use refrain::{Compute, Isa};
 use serde_json::{Value, json};
 
+use crate::damage::{ModelParts, refusals};
 use crate::support::{fail, refrain, succeed};
-use crate::{CLIPS, Kind, Numbers, Place, REVIEWS, TAGS};
-
-/// A model file as its metadata and the rest.
-struct File {
-    header: Value,
-    /// What `__metadata__` holds, read.
-    metadata: Value,
-    data: Vec<u8>,
-}
-
-impl File {
-    fn read(path: &Path) -> Self {
-        let bytes = std::fs::read(path).unwrap();
-        let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        let header: Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
-        let metadata = header["__metadata__"]["refrain"].as_str().unwrap();
-        Self {
-            metadata: serde_json::from_str(metadata).unwrap(),
-            header,
-            data: bytes[8 + size..].to_vec(),
-        }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let mut header = self.header.clone();
-        header["__metadata__"]["refrain"] = json!(self.metadata.to_string());
-        let header = header.to_string().into_bytes();
-        [
-            &(header.len() as u64).to_le_bytes()[..],
-            &header,
-            &self.data,
-        ]
-        .concat()
-    }
-}
+use crate::{CLIPS, Kind, Place, REVIEWS, TAGS};
 
 /// Something of the kind that the model reads.
 fn raw(place: &Place, kind: Kind) -> Raw {
@@ -78,9 +43,9 @@ fn tried(place: &Place, kind: Kind, bytes: &[u8]) -> Result<(), String> {
     predicted.map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn model(place: &Place, kind: Kind) -> File {
+fn model(place: &Place, kind: Kind) -> ModelParts {
     succeed(&mut place.train(kind, "model", &["--steps=2"]));
-    let file = File::read(&place.path("model/last.safetensors"));
+    let file = ModelParts::read(&place.path("model/last.safetensors"));
     assert_eq!(tried(place, kind, &file.bytes()), Ok(()));
     file
 }
@@ -193,15 +158,7 @@ fn a_file_that_lies_is_refused() {
         let place = Place::new();
         let good = model(&place, kind);
         for (_, pointer, value, part) in lie.iter().filter(|(of, ..)| of.data == kind.data) {
-            let mut file = File {
-                metadata: good.metadata.clone(),
-                header: good.header.clone(),
-                data: good.data.clone(),
-            };
-            let (parent, key) = pointer.rsplit_once('/').unwrap();
-            let parent = file.metadata.pointer_mut(parent).unwrap();
-            assert!(!parent[key].is_null(), "{kind:?} has no {pointer}");
-            parent[key] = value.clone();
+            let file = good.with(pointer, value);
             let Err(error) = tried(&place, kind, &file.bytes()) else {
                 panic!("{kind:?} with {value} for {pointer} was taken");
             };
@@ -220,26 +177,7 @@ fn a_damaged_file_never_panics() {
     for kind in [REVIEWS, TAGS, CLIPS] {
         let place = Place::new();
         let bytes = model(&place, kind).bytes();
-        let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        let mut numbers = Numbers::new();
-        let mut errors = 0;
-        for round in 0..300 {
-            let mut damaged = bytes.clone();
-            // The header is the part that is worth attacking.
-            let end = if round % 3 == 0 {
-                bytes.len()
-            } else {
-                8 + size
-            };
-            for _ in 0..numbers.below(3) + 1 {
-                let at = numbers.below(end);
-                damaged[at] = numbers.below(256) as u8;
-            }
-            if round % 10 == 0 {
-                damaged.truncate(numbers.below(bytes.len()));
-            }
-            errors += u32::from(tried(&place, kind, &damaged).is_err());
-        }
+        let errors = refusals(&bytes, |damaged| tried(&place, kind, damaged).is_err());
         assert!(errors > 100, "{kind:?}: only {errors} were noticed");
     }
 }

@@ -3,6 +3,8 @@
 
 mod bad;
 mod begin;
+#[path = "../support/damage.rs"]
+mod damage;
 mod hostile;
 mod predict;
 mod runs;
@@ -16,6 +18,7 @@ use std::process::Command;
 use refrain::data::NpzWriter;
 use tempfile::TempDir;
 
+use damage::Numbers;
 use support::{refrain, succeed};
 
 /// A task with data of some kind, and the flags of a small run with much that a resume could lose.
@@ -80,22 +83,9 @@ const SMALL: &[&str] = &[
     "--json",
 ];
 
-/// Numbers that are the same in every run of a test.
-pub(crate) struct Numbers(u32);
-
-impl Numbers {
-    pub(crate) fn new() -> Self {
-        Self(1)
-    }
-
-    pub(crate) fn below(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (self.0 >> 12) as usize % count
-    }
-
-    fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
-    }
+/// One of some words.
+fn pick<'a>(numbers: &mut Numbers, all: &[&'a str]) -> &'a str {
+    all[numbers.below(all.len())]
 }
 
 /// Rows with a good word or a bad one, and which it was.
@@ -104,13 +94,16 @@ fn reviews() -> String {
     let mut rows = "text\tlabel\n".to_owned();
     for _ in 0..160 {
         let (label, word) = match numbers.below(3) {
-            0 => ("down", numbers.pick(&["bad", "poor", "dull"])),
-            _ => ("up", numbers.pick(&["fine", "good", "lovely"])),
+            0 => ("down", pick(&mut numbers, &["bad", "poor", "dull"])),
+            _ => ("up", pick(&mut numbers, &["fine", "good", "lovely"])),
         };
         for _ in 0..numbers.below(6) {
-            rows += numbers.pick(&["the ", "film ", "plot ", "was ", "and "]);
+            rows += pick(&mut numbers, &["the ", "film ", "plot ", "was ", "and "]);
         }
-        rows += &format!("{word} {}\t{label}\n", numbers.pick(&["", "film", "plot"]));
+        rows += &format!(
+            "{word} {}\t{label}\n",
+            pick(&mut numbers, &["", "film", "plot"])
+        );
     }
     rows
 }
@@ -121,7 +114,7 @@ fn tags() -> String {
     let mut text = String::new();
     for _ in 0..100 {
         for id in 1..numbers.below(7) + 2 {
-            let stem = numbers.pick(&["bo", "ka", "mi", "tu", "sel", "dan"]);
+            let stem = pick(&mut numbers, &["bo", "ka", "mi", "tu", "sel", "dan"]);
             let (ending, tag) =
                 [("ing", "VERB"), ("ness", "NOUN"), ("ly", "ADV")][numbers.below(3)];
             text += &format!("{id}\t{stem}{ending}\t_\t{tag}\t_\t_\t_\t_\t_\t_\n");

@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad;
+#[path = "../support/damage.rs"]
+mod damage;
+mod hostile;
 mod runs;
+mod scores;
 #[path = "../support/mod.rs"]
 mod support;
 

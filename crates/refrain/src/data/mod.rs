@@ -1,6 +1,7 @@
 //! Data: vocabularies, texts, tables, arrays, examples.
 
 pub mod arrays;
+pub mod augmentation;
 pub mod captions;
 pub mod conll;
 pub mod demo;

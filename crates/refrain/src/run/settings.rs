@@ -121,6 +121,8 @@ settings! {
     max_length: Limit<u64>,
     /// Whether each clip's mean frame is taken away.
     center_clips: bool,
+    /// Whether pictures are learnt from moved, zoomed and recoloured, anew each time.
+    augment: bool,
     /// How much the labels of each class count.
     class_weights: ClassWeights,
     /// A file of word vectors to begin with.

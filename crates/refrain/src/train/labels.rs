@@ -8,6 +8,7 @@ use super::events::{Start, Validation, Watch};
 use super::watch::{first_lengths, watch_layers};
 use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Encoding;
+use crate::data::augmentation::augment_pictures;
 use crate::data::examples::{Content, Examples, Labels, Starts, hide_rare_words};
 use crate::inspect::gates::GateCounter;
 use crate::inspect::watch::{GATE_STEPS, WatchKind};
@@ -45,6 +46,7 @@ pub struct LabelTask {
     starts: Starts,
     plan: BucketPlan,
     seed: u64,
+    augment: bool,
     space: LabellerSpace<f32>,
     batch: SequenceBatch<f32>,
     labels: LabelBatch,
@@ -85,6 +87,8 @@ pub struct LabelPlan {
     pub batch: usize,
     /// The seed of everything random.
     pub seed: u64,
+    /// Whether pictures are varied, see [`augment_pictures`].
+    pub augment: bool,
 }
 
 impl LabelTask {
@@ -102,6 +106,7 @@ impl LabelTask {
             data,
             plan: buckets,
             seed: plan.seed,
+            augment: plan.augment,
             space: LabellerSpace::default(),
             batch: SequenceBatch::default(),
             labels: LabelBatch::default(),
@@ -294,6 +299,7 @@ impl Task for LabelTask {
             starts,
             plan,
             seed,
+            augment,
             space,
             batch,
             labels,
@@ -304,8 +310,12 @@ impl Task for LabelTask {
         data.train
             .fill_labels(chosen, starts, &batch.steps, &data.class_weights, labels);
         if let Some((counts, unknown)) = &data.words {
-            let mut rng = keyed_rng(*seed, Purpose::Words, step);
+            let mut rng = keyed_rng(*seed, Purpose::Inputs, step);
             hide_rare_words(batch, counts, *unknown, &mut rng);
+        }
+        if *augment {
+            let mut rng = keyed_rng(*seed, Purpose::Inputs, step);
+            augment_pictures(batch, &data.encoding.shape(), &mut rng);
         }
         let mask = DropoutKey {
             seed: *seed,

@@ -7,6 +7,7 @@ use super::buffers::KeptBuffers;
 use super::events::{Start, Validation, Watch};
 use super::watch::{first_lengths, watch_layers};
 use super::{Purpose, Score, StepLoss, Task, keyed_rng};
+use crate::data::augmentation::augment_pictures;
 use crate::data::examples::{Content, Examples, hide_rare_words};
 use crate::data::{PairEncoding, PairExamples, Vocabulary};
 use crate::generate::{Beam, Hypothesis};
@@ -54,6 +55,8 @@ pub struct PairPlan {
     pub seed: u64,
     /// How targets of the test part are searched for.
     pub wording: Wording,
+    /// Whether pictures are varied, see [`augment_pictures`].
+    pub augment: bool,
 }
 
 /// How targets are searched for.
@@ -360,8 +363,12 @@ impl Task for PairTask {
         } = self;
         data.train.fill(buckets.batch(step), source, target);
         if let Some((counts, unknown)) = &data.words {
-            let mut rng = keyed_rng(plan.seed, Purpose::Words, step);
+            let mut rng = keyed_rng(plan.seed, Purpose::Inputs, step);
             hide_rare_words(source, counts, *unknown, &mut rng);
+        }
+        if plan.augment {
+            let mut rng = keyed_rng(plan.seed, Purpose::Inputs, step);
+            augment_pictures(source, &data.encoding.shape(), &mut rng);
         }
         let mask = DropoutKey {
             seed: plan.seed,

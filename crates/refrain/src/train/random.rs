@@ -10,8 +10,8 @@ pub enum Purpose {
     Shuffle,
     /// Samples drawn from a model, while it is trained (numbered by step) and after (numbered from 0).
     Sample,
-    /// Which words of a step are read as unknown.
-    Words,
+    /// How the inputs of a step are varied: which words are read as unknown, how pictures are moved.
+    Inputs,
 }
 
 /// A generator keyed by (seed, purpose, number): the same wherever and whenever it is asked for.

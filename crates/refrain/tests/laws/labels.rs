@@ -318,6 +318,7 @@ fn train(case: &Case, compute: &Compute) -> Trained {
         name: "tag",
         batch: 4,
         seed: case.seed,
+        augment: false,
     };
     let mut task = LabelTask::new(labeller(case), data, plan);
     let mut trained = Trained {

@@ -1,28 +1,67 @@
 //! Models that write: a source of a batch = that source alone, in loss and in what is written; steps = the whole target; what
 //! a search finds; threads, instruction sets and files change no bit.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rand::RngExt;
 use rand::seq::SliceRandom as _;
 use refrain::checkpoint::ModelFile;
 use refrain::data::{
-    PairEncoding, PairEncodingOptions, PairExamples, RawPairs, Referenced, TokenKind, WordOptions,
+    Arrays, Captioned, Captions, NpzWriter, PairEncoding, PairEncodingOptions, PairExamples,
+    RawPairs, Referenced, TokenKind, WordOptions,
 };
 use refrain::generate::{Beam, Hypothesis};
 use refrain::models::{
-    EncoderDecoder, EncoderDecoderSpace, ModelConfig, Output, SequenceBatch, TargetBatch, rows_of,
+    EncoderDecoder, EncoderDecoderSpace, ModelConfig, SequenceBatch, TargetBatch, rows_of,
 };
 use refrain::nn::{AttentionKind, CellKind, Parameters, Pooling};
 use refrain::run::settings::{Settings, Task as SettingsTask};
-use refrain::run::writers::{LoadedWriter, writer_file};
+use refrain::run::writers::{LoadedWriter, output_of, writer_file};
 use refrain::train::{PairData, PairPlan, PairTask, Task, Wording, pair_loss, write_all};
 use refrain_kernels::{Compute, Isa};
 use serde_json::Map;
 
 use crate::{bits, instruction_sets, parameter_bits, plain, rng};
 
+/// What a model reads before it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    Letters,
+    /// Pieces of words, of one vocabulary with what is written.
+    Pieces,
+    /// Letters as the pixels of a picture.
+    Pictures,
+    /// Letters as a vector.
+    Vectors,
+}
+
+const READS: [Reads; 4] = [
+    Reads::Letters,
+    Reads::Pieces,
+    Reads::Pictures,
+    Reads::Vectors,
+];
+/// Height, width and channels of a picture; a vector has as many numbers.
+const PICTURE: [usize; 3] = [5, 4, 2];
+
+impl Reads {
+    fn is_text(self) -> bool {
+        matches!(self, Self::Letters | Self::Pieces)
+    }
+
+    fn task(self) -> SettingsTask {
+        if self.is_text() {
+            SettingsTask::Translate
+        } else {
+            SettingsTask::Caption
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Case {
+    reads: Reads,
     config: ModelConfig,
     /// Sources and what may be written of each.
     pairs: Vec<(String, Vec<String>)>,
@@ -34,7 +73,7 @@ struct Case {
 const CELLS: [CellKind; 4] = [CellKind::Rnn, CellKind::Gru, CellKind::Lstm, CellKind::Mlp];
 
 fn cases() -> impl Strategy<Value = Case> {
-    let kinds = (0usize..4, 0usize..4, 0usize..3, any::<bool>());
+    let kinds = (0usize..4, 0usize..4, 0usize..3, any::<bool>(), 0usize..4);
     let extras = (any::<bool>(), any::<bool>());
     let sizes = (1usize..36, 1usize..3, 1usize..12, 1usize..4);
     let pairs = prop::collection::vec(
@@ -43,23 +82,33 @@ fn cases() -> impl Strategy<Value = Case> {
     );
     let machine = (any::<bool>(), 1usize..3, any::<u64>());
     (kinds, extras, sizes, pairs, machine).prop_map(|(kinds, extras, sizes, pairs, machine)| {
-        let (cell, attention, pooling, bidirectional) = kinds;
+        let (cell, attention, pooling, bidirectional, reads) = kinds;
+        let reads = READS[reads];
         let (layer_norm, tie_weights) = extras;
         let (hidden_size, num_layers, embedding_size, window) = sizes;
         let (detect, threads, seed) = machine;
         let is_recurrent = CELLS[cell] != CellKind::Mlp;
         Case {
+            reads,
             config: ModelConfig {
                 embedding_size: if tie_weights {
                     hidden_size
                 } else {
                     embedding_size
                 },
-                bidirectional: bidirectional && is_recurrent,
+                bidirectional: bidirectional && is_recurrent && reads.is_text(),
                 layer_norm: layer_norm && is_recurrent,
                 tie_weights,
-                attention: AttentionKind::ALL[attention],
-                pooling: [Pooling::Last, Pooling::Mean, Pooling::Max][pooling],
+                attention: if reads.is_text() {
+                    AttentionKind::ALL[attention]
+                } else {
+                    AttentionKind::None
+                },
+                pooling: if reads.is_text() {
+                    [Pooling::Last, Pooling::Mean, Pooling::Max][pooling]
+                } else {
+                    Pooling::Last
+                },
                 window,
                 // Of no effect in evaluation.
                 dropout: 0.3,
@@ -74,7 +123,10 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
-fn raw(pairs: &[(String, Vec<String>)]) -> RawPairs {
+fn raw(reads: Reads, pairs: &[(String, Vec<String>)]) -> RawPairs {
+    if !reads.is_text() {
+        return RawPairs::Pictures(pictures(reads, pairs));
+    }
     let rows = pairs
         .iter()
         .zip(1..)
@@ -86,28 +138,70 @@ fn raw(pairs: &[(String, Vec<String>)]) -> RawPairs {
     RawPairs::Texts(rows.collect())
 }
 
+/// Sources as numbers: the letters again and again.
+fn pictures(reads: Reads, pairs: &[(String, Vec<String>)]) -> Captions {
+    let size: usize = PICTURE.iter().product();
+    let letters = pairs
+        .iter()
+        .flat_map(|(source, _)| source.bytes().cycle().take(size));
+    let values: Vec<f32> = letters.map(|letter| f32::from(letter - b'a')).collect();
+    let shape = match reads {
+        Reads::Vectors => vec![pairs.len(), 1, size],
+        _ => [&[pairs.len(), 1][..], &PICTURE].concat(),
+    };
+    let mut npz = NpzWriter::new();
+    npz.add_f32("inputs", &shape, &values).unwrap();
+    let file = std::io::Cursor::new(npz.finish().unwrap());
+    let captions = pairs
+        .iter()
+        .enumerate()
+        .map(|(picture, (_, targets))| Captioned {
+            picture,
+            sentences: targets.clone(),
+            line: picture as u64 + 1,
+        });
+    Captions {
+        pictures: Arc::new(Arrays::read(file, "pictures", 1 << 20).unwrap()),
+        captions: captions.collect(),
+    }
+}
+
 /// All letters that may occur, so that the sizes do not depend on the pairs.
-fn encoding() -> PairEncoding {
-    let all = raw(&[("abcdef".into(), vec!["uvwxyz".into()])]);
+fn encoding(reads: Reads) -> PairEncoding {
+    let sources = ["abcdef", "fa"];
+    let pairs = sources.map(|source| (source.to_owned(), vec!["uvwxyz".to_owned()]));
+    let all = raw(reads, &pairs);
+    let shared = reads == Reads::Pieces;
     let options = PairEncodingOptions {
-        tokens: TokenKind::Char,
+        tokens: if shared {
+            TokenKind::Bpe(260)
+        } else {
+            TokenKind::Char
+        },
         words: WordOptions::default(),
-        shared: false,
+        shared,
         max_length: None,
     };
     PairEncoding::fit(&all, options).unwrap().0
 }
 
-fn examples(pairs: &[(String, Vec<String>)]) -> PairExamples {
-    encoding().encode(&raw(pairs), "pairs").unwrap().examples
+fn examples(case: &Case) -> PairExamples {
+    let raw = raw(case.reads, &case.pairs);
+    encoding(case.reads).encode(&raw, "pairs").unwrap().examples
 }
 
 /// Weights and gains that are all different, and scores that are far apart.
 fn model(case: &Case) -> EncoderDecoder<f32> {
-    let (encoding, rng) = (encoding(), &mut rng(case.seed));
+    let (encoding, rng) = (encoding(case.reads), &mut rng(case.seed));
     let vocab_size = encoding.target.len();
     let shape = encoding.shape();
-    let mut model = EncoderDecoder::new(&case.config, &shape, Output::Steps, vocab_size, rng);
+    let mut model = EncoderDecoder::new(
+        &case.config,
+        &shape,
+        output_of(case.reads.task()),
+        vocab_size,
+        rng,
+    );
     model.visit_mut(&mut |parameter| {
         for value in &mut parameter.value {
             *value += rng.random_range(-0.5f32..0.5);
@@ -252,7 +346,7 @@ proptest! {
 
     #[test]
     fn a_pair_of_a_batch_is_that_pair_alone(case in cases()) {
-        let examples = examples(&case.pairs);
+        let examples = examples(&case);
         let alone: Vec<Vec<usize>> = (0..examples.len()).map(|at| vec![at]).collect();
         let expected = losses(&case, &examples, &alone);
         let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -277,7 +371,7 @@ proptest! {
 
     #[test]
     fn what_is_written_of_a_source_does_not_depend_on_the_others(case in cases(), width in 1usize..5) {
-        let examples = examples(&case.pairs);
+        let examples = examples(&case);
         let wording = wording(width, 1.0, 8);
         let mut order: Vec<usize> = (0..case.pairs.len()).collect();
         let all = write(&case, &examples, &order, wording);
@@ -295,7 +389,7 @@ proptest! {
             let with_attention = case.config.attention != AttentionKind::None;
             prop_assert_eq!(found.alignment.len(), if with_attention { shown } else { 0 });
             for weights in &found.alignment {
-                prop_assert_eq!(weights.len(), case.pairs[source].0.len());
+                prop_assert_eq!(weights.len(), examples.sources().lengths()[source]);
                 let sum: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
                 prop_assert!((sum - 1.0).abs() < 1e-5, "{:?}", weights);
             }
@@ -304,7 +398,7 @@ proptest! {
 
     #[test]
     fn a_beam_of_one_is_greedy_and_a_wider_one_never_worse(case in cases(), penalty in 0usize..4) {
-        let examples = examples(&case.pairs);
+        let examples = examples(&case);
         let penalty = [0.0, 0.5, 1.0, 2.0][penalty];
         let sources: Vec<usize> = (0..case.pairs.len()).collect();
         let narrow = write(&case, &examples, &sources, wording(1, penalty, 8));
@@ -325,7 +419,7 @@ proptest! {
 
     #[test]
     fn steps_are_the_whole_target(case in cases()) {
-        let examples = examples(&case.pairs);
+        let examples = examples(&case);
         let (compute, model) = (compute(&case), model(&case));
         let mut space = EncoderDecoderSpace::default();
         let (mut source, mut target) = (SequenceBatch::default(), TargetBatch::default());
@@ -373,7 +467,11 @@ proptest! {
     fn a_beam_that_drops_nothing_finds_the_best_of_all(mut case in cases(), penalty in 0usize..4) {
         let penalty = [0.0, 0.5, 1.0, 2.0][penalty];
         case.pairs.truncate(1);
-        let examples = examples(&case.pairs);
+        // Pieces are too many for all targets.
+        if case.reads == Reads::Pieces {
+            case.reads = Reads::Letters;
+        }
+        let examples = examples(&case);
         let mut read = Read::new(&case, &examples, 0);
         let best = best_of_all(&mut read, (&mut Vec::new(), 0.0), (3, penalty));
         // Six letters, at most three of them: fewer than 300 targets.
@@ -399,10 +497,10 @@ struct Trained {
 
 /// Gradient steps of the task with dropout; plain descent between them.
 fn train(case: &Case, compute: &Compute) -> Trained {
-    let examples = examples(&case.pairs);
+    let examples = examples(case);
     let wording = wording(3, 1.0, 6);
     let data = PairData {
-        encoding: encoding(),
+        encoding: encoding(case.reads),
         train: examples.clone(),
         validation: Some(examples.clone()),
         test: None,
@@ -413,6 +511,7 @@ fn train(case: &Case, compute: &Compute) -> Trained {
         batch: 3,
         seed: case.seed,
         wording,
+        augment: case.reads == Reads::Pictures,
     };
     let mut task = PairTask::new(model(case), data, plan);
     let mut trained = Trained {
@@ -474,20 +573,20 @@ proptest! {
     #[test]
     fn a_saved_writer_is_loaded_bit_for_bit(case in cases(), longest in 1usize..70_000) {
         let config = &case.config;
-        let is_recurrent = config.cell != CellKind::Mlp;
+        let (is_recurrent, is_text) = (config.cell != CellKind::Mlp, case.reads.is_text());
         let settings = Settings {
-            task: Some(SettingsTask::Translate),
+            task: Some(case.reads.task()),
             cell: Some(config.cell),
             hidden_size: Some(config.hidden_size as u64),
             num_layers: Some(config.num_layers as u64),
             embedding_size: (!config.tie_weights).then_some(config.embedding_size as u64),
             tie_weights: Some(config.tie_weights),
-            attention: is_recurrent.then_some(config.attention),
-            bidirectional: is_recurrent.then_some(config.bidirectional),
+            attention: (is_recurrent && is_text).then_some(config.attention),
+            bidirectional: (is_recurrent && is_text).then_some(config.bidirectional),
             ..Settings::default()
         };
         let config = settings.resolve()?;
-        let mut encoding = encoding();
+        let mut encoding = encoding(case.reads);
         encoding.longest_target = longest;
         encoding.source.max_length = config.max_length;
         let case = Case { config: config.model.clone(), ..case };
@@ -514,8 +613,10 @@ proptest! {
     }
 
     #[test]
-    fn pairs_that_are_longer_are_left_out(case in cases(), most in 1usize..10) {
-        let mut examples = examples(&case.pairs);
+    fn pairs_that_are_longer_are_left_out(mut case in cases(), most in 1usize..10) {
+        // A letter is a step.
+        case.reads = Reads::Letters;
+        let mut examples = examples(&case);
         let fits = |source: &str, target: &str| source.len() <= most && target.len() <= most;
         let all: Vec<(usize, &str)> = case
             .pairs
@@ -533,7 +634,7 @@ proptest! {
         prop_assert_eq!(examples.len(), kept.len());
         for (pair, (source, target)) in kept.into_iter().enumerate() {
             prop_assert_eq!(examples.source_of(pair), source);
-            prop_assert_eq!(encoding().target.decode(examples.target(pair)), target);
+            prop_assert_eq!(encoding(case.reads).target.decode(examples.target(pair)), target);
             let lengths = (case.pairs[source].0.len(), target.len() + 1);
             prop_assert_eq!(examples.lengths(pair), lengths);
         }

@@ -5,13 +5,13 @@ use std::io::Write as _;
 use refrain::inspect::gates::{GateUse, middle};
 use refrain::run::look::gates;
 use refrain::run::model::AnyModel;
-use refrain::run::plot::gates_svg;
+use refrain::run::plot::{Axis, Chart, gates_svg};
 use serde_json::json;
 
-use super::chart::Letters;
 use super::material::{self, Source};
-use super::{check_drawing, write_drawing};
+use super::{TERMINAL, check_drawing, write_drawing};
 use crate::args::GatesArgs;
+use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::Exit;
 use crate::table::{Align, Table, thousands};
@@ -38,7 +38,8 @@ pub(super) fn run(args: &GatesArgs, context: &mut Context) -> anyhow::Result<Exi
     match plot {
         Some(None) => {
             for chart in charts(&found) {
-                write!(context.out, "\n{chart}")?;
+                let drawn = letters::drawn(&chart, Ends::Unit, TERMINAL);
+                write!(context.out, "\n{drawn}")?;
             }
         }
         Some(Some(path)) => writeln!(context.out, "\ndrawing  {}", path.display())?,
@@ -74,7 +75,7 @@ fn table(found: &[GateUse]) -> Table {
     table
 }
 
-fn charts(found: &[GateUse]) -> Vec<Letters> {
+fn charts(found: &[GateUse]) -> Vec<Chart> {
     let same_layer = found.chunk_by(|a, b| a.name == b.name);
     let chart = |gates: &[GateUse]| {
         let series = gates.iter().map(|gate| {
@@ -82,13 +83,11 @@ fn charts(found: &[GateUse]) -> Vec<Letters> {
             let points = left.zip(gate.right_saturated.iter().copied());
             (gate.gate.clone(), points.collect())
         });
-        Letters {
-            y: format!("{}: right-saturated, part of the steps", gates[0].name),
-            x: "left-saturated, part of the steps".into(),
-            unit_square: true,
-            series: series.collect(),
-            ..Letters::default()
-        }
+        let axis = |side: &str| Axis {
+            label: format!("{side}-saturated, part of the steps"),
+            ..Axis::default()
+        };
+        letters::chart(gates[0].name.clone(), (axis("left"), axis("right")), series)
     };
     same_layer.map(chart).collect()
 }

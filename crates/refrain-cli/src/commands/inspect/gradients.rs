@@ -5,14 +5,14 @@ use std::io::Write as _;
 use refrain::inspect::gradients::Reach;
 use refrain::run::look::{GradientOptions, Gradients, PositionGradients, gradients};
 use refrain::run::model::AnyModel;
-use refrain::run::plot::gradients_svg;
+use refrain::run::plot::{gradients_chart, gradients_svg};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::chart::Letters;
 use super::material::{self, Source};
-use super::{check_drawing, write_drawing};
+use super::{TERMINAL, check_drawing, write_drawing};
 use crate::args::GradientsArgs;
+use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::Exit;
 use crate::escape::one_line;
@@ -71,7 +71,9 @@ pub(super) fn run(args: &GradientsArgs, context: &mut Context) -> anyhow::Result
         table(&found)
     )?;
     if plot == Some(&None) {
-        writeln!(context.out, "{}", chart(&found))?;
+        let chart = gradients_chart(&found.layers, (1, 1));
+        let drawn = letters::drawn(&chart, Ends::Values, TERMINAL);
+        writeln!(context.out, "{drawn}")?;
     }
     for position in &found.positions {
         write!(context.out, "{}", shaded(position))?;
@@ -106,21 +108,6 @@ fn table(found: &Gradients) -> Table {
     });
     table.row(std::iter::once("half-life".to_owned()).chain(half_lives));
     table
-}
-
-fn chart(found: &Gradients) -> Letters {
-    let series = found.layers.iter().map(|layer| {
-        let distances = layer.distance.iter().map(|&distance| distance as f64);
-        let points = distances.zip(layer.median.iter().copied()).collect();
-        (format!("{} {}", layer.name, layer.state.letter()), points)
-    });
-    Letters {
-        y: "gradient norm, log scale".into(),
-        x: "distance, steps".into(),
-        log: true,
-        series: series.collect(),
-        ..Letters::default()
-    }
 }
 
 /// Bars by height, from nothing to all.

@@ -6,12 +6,12 @@ use refrain::inspect::gates::middle;
 use refrain::inspect::spectrum::GateSpectrum;
 use refrain::run::look::spectra;
 use refrain::run::model::AnyModel;
-use refrain::run::plot::spectrum_svg;
+use refrain::run::plot::{Axis, Chart, Scale, spectrum_svg};
 use serde_json::json;
 
-use super::chart::Letters;
-use super::{check_drawing, write_drawing};
+use super::{TERMINAL, check_drawing, write_drawing};
 use crate::args::SpectrumArgs;
+use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::Exit;
 use crate::table::{Align, Table};
@@ -35,7 +35,8 @@ pub(super) fn run(args: &SpectrumArgs, context: &mut Context) -> anyhow::Result<
     match plot {
         Some(None) => {
             for chart in charts(&found) {
-                write!(context.out, "\n{chart}")?;
+                let drawn = letters::drawn(&chart, Ends::Values, TERMINAL);
+                write!(context.out, "\n{drawn}")?;
             }
         }
         Some(Some(path)) => writeln!(context.out, "\ndrawing  {}", path.display())?,
@@ -74,7 +75,7 @@ fn table(found: &[GateSpectrum]) -> Table {
     table
 }
 
-fn charts(found: &[GateSpectrum]) -> Vec<Letters> {
+fn charts(found: &[GateSpectrum]) -> Vec<Chart> {
     let same_layer = found.chunk_by(|a, b| a.name == b.name);
     let chart = |gates: &[GateSpectrum]| {
         let series = gates.iter().map(|gate| {
@@ -82,13 +83,17 @@ fn charts(found: &[GateSpectrum]) -> Vec<Letters> {
             let points = ranks.zip(gate.singular_values.iter().copied());
             (gate.gate.clone(), points.collect())
         });
-        Letters {
-            y: format!("{}: singular value, log scale", gates[0].name),
-            x: "rank".into(),
-            log: true,
-            series: series.collect(),
-            ..Letters::default()
-        }
+        let x = Axis {
+            label: "rank".into(),
+            whole: true,
+            ..Axis::default()
+        };
+        let y = Axis {
+            label: "singular value, log scale".into(),
+            scale: Scale::Log,
+            ..Axis::default()
+        };
+        letters::chart(gates[0].name.clone(), (x, y), series)
     };
     same_layer.map(chart).collect()
 }

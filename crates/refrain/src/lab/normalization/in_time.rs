@@ -181,7 +181,7 @@ impl InTime {
         let count = tokens[0].len();
         let mut h = vec![vec![0.0; HIDDEN]; count];
         if is_training && self.form == Form::PerStep {
-            let mut rng = keyed_rng(self.seed, Purpose::Words, number);
+            let mut rng = keyed_rng(self.seed, Purpose::Inputs, number);
             for value in h.iter_mut().flatten() {
                 *value = rng.random_range(-NOISE..NOISE);
             }

@@ -78,6 +78,8 @@ pub struct Resolved {
     pub characters: Option<bool>,
     /// Whether each clip's mean frame is taken away; `None` where the data is no video.
     pub center_clips: Option<bool>,
+    /// Whether pictures are varied each time they are learnt from; `None` where there are none.
+    pub augment: Option<bool>,
     /// How much the labels of each class count.
     pub class_weights: ClassWeights,
     /// Word vectors to begin with.
@@ -186,6 +188,7 @@ impl Settings {
             },
             characters: settings.characters,
             center_clips: settings.center_clips,
+            augment: settings.augment,
             class_weights: settings.class_weights.unwrap_or(ClassWeights::None),
             embeddings: path_of("embeddings", settings.embeddings.as_deref())?,
             from: path_of("from", settings.from.as_deref())?,
@@ -480,6 +483,7 @@ impl Resolved {
             shared_vocabulary: scoped!(shared_vocabulary, self.shared_vocabulary),
             max_length: self.max_length.map(|length| Limit::At(length as u64)),
             center_clips: self.center_clips,
+            augment: self.augment,
             class_weights: scoped!(class_weights, self.class_weights),
             embeddings: self.embeddings.clone(),
             from: self.from.clone(),

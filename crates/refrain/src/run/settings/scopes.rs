@@ -111,6 +111,11 @@ pub const SCOPES: &[Scope] = &[
         ..EVERYWHERE
     },
     Scope {
+        keys: &["augment"],
+        tasks: &[Classify, Tag, Caption],
+        ..EVERYWHERE
+    },
+    Scope {
         keys: &["characters", "center_clips"],
         tasks: &[Tag],
         ..EVERYWHERE

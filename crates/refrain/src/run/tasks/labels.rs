@@ -2,7 +2,8 @@ use refrain_kernels::Compute;
 use serde_json::{Map, Value};
 
 use super::{
-    PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, read_stdin, said_of, word_vectors,
+    PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, read_stdin, said_of, settle_augment,
+    word_vectors,
 };
 use crate::checkpoint::ModelFile;
 use crate::data::demo;
@@ -131,6 +132,7 @@ pub(super) fn prepare(
         },
     )?;
     settle(config, &encoding);
+    settle_augment(config, &encoding.shape(), false)?;
     let vectors = match weights {
         Weights::Drawn => word_vectors(config, encoding.words())?,
         Weights::Zero => None,
@@ -213,6 +215,7 @@ pub(super) fn prepare(
                 name: config.task.name(),
                 batch: config.batch,
                 seed: config.seed,
+                augment: config.augment == Some(true),
             };
             Box::new(LabelTask::new(model, data, plan))
         }),

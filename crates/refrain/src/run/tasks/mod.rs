@@ -17,6 +17,7 @@ use crate::checkpoint::ModelFile;
 use crate::data::{Embeddings, Vocabulary, read_embeddings};
 use crate::error::{Error, Result};
 use crate::metrics::{ClassReport, ForecastReport};
+use crate::models::InputShape;
 use crate::train::{Score, Task};
 
 /// Memory of the process before it trains.
@@ -54,6 +55,27 @@ pub(crate) enum Weights {
     Drawn,
     /// Zeros, to be read from a file.
     Zero,
+}
+
+/// Writes into the settings whether the pictures of the training part are varied.
+///
+/// # Errors
+/// [`Error::Setting`] where that is asked for, and the data is no pictures.
+fn settle_augment(config: &mut Resolved, shape: &InputShape, default: bool) -> Result<()> {
+    if let InputShape::Frames { .. } = shape {
+        config.augment.get_or_insert(default);
+        return Ok(());
+    }
+    match config.augment.take() {
+        Some(true) => Err(Error::Setting {
+            name: "augment".into(),
+            found: "true".into(),
+            expected: "nothing: the data is neither video nor pictures that are seen as a whole"
+                .into(),
+            hint: "leave it out".into(),
+        }),
+        Some(false) | None => Ok(()),
+    }
 }
 
 /// Makes a task's model, once nothing can go wrong any more.

@@ -1,7 +1,9 @@
 use refrain_kernels::Compute;
 use serde_json::{Map, Value};
 
-use super::{PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, read_stdin};
+use super::{
+    PROCESS_BYTES, Prepared, RunTask, Weights, checked_memory, read_stdin, settle_augment,
+};
 use crate::checkpoint::ModelFile;
 use crate::data::captions::{CaptionOptions, read_caption_parts};
 use crate::data::pair_examples::{PairEncodingOptions, check_fixed, choose_kind};
@@ -190,6 +192,7 @@ pub(super) fn prepare(
         max_length: None,
     };
     let (mut encoding, counts) = PairEncoding::fit(&parts.train, options)?;
+    settle_augment(config, &encoding.shape(), true)?;
     let max_length = config.max_length;
     let train = (&parts.train, name.as_str());
     let mut train = encode(&encoding, train, "training", &mut notes)?;
@@ -238,6 +241,7 @@ pub(super) fn prepare(
                     beam: DEFAULT_BEAM,
                     longest: longest_target(&data.encoding),
                 },
+                augment: config.augment == Some(true),
             };
             Box::new(PairTask::new(model, data, plan))
         }),
