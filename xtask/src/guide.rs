@@ -40,8 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             all.join(", ")
         );
     }
-    let status = cargo(["build", "--quiet", "--workspace", "--bin", "refrain"]).status()?;
-    ensure!(status.success(), "the command could not be built");
+    build_command()?;
     let guide = Guide {
         folder: docs,
         programs: target().join("debug"),
@@ -74,6 +73,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.check {
         build(&guide.folder)?;
     }
+    Ok(())
+}
+
+/// Builds `refrain` as the tests build it: with other features its dependencies would be compiled once more.
+fn build_command() -> Result<()> {
+    let mut build = cargo([
+        "test",
+        "--quiet",
+        "--workspace",
+        "--test",
+        "readme",
+        "--no-run",
+    ]);
+    ensure!(build.status()?.success(), "the command could not be built");
     Ok(())
 }
 

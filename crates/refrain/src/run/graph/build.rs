@@ -5,12 +5,10 @@ mod models;
 use std::collections::BTreeMap;
 
 use super::{Arrow, ArrowKind, BoxKind, Graph, GraphBox, Part, SequenceShape, Weight};
-use crate::data::forecast::ForecastMode;
 use crate::models::{
-    Body, DecoderBody, Encoder, EncoderDecoder, Forecaster, Labeller, LanguageModel, ModelConfig,
-    Reader, View,
+    Body, Encoder, ModelConfig, Reader, View,
 };
-use crate::nn::{CellKind, Parameter, Parameters as _, Pooling, Window};
+use crate::nn::{CellKind, Parameter, Pooling, Window};
 
 /// How the names of the rows of a layer that reads both ways end.
 pub(super) const FORWARD: &str = ", forward";

@@ -1,12 +1,12 @@
 //! Which parts a model has, and how they stand one above the other.
 
 use super::super::{ArrowKind, BoxKind, Graph, Part, SequenceShape};
-use super::{Builder, Layers, Like, STEPS, Top, cell_name, no_symbols, symbols};
+use super::{Builder, Layers, Like, Row, STEPS, Top, cell_name, no_symbols, symbols};
 use crate::data::forecast::ForecastMode;
 use crate::models::{
     Body, DecoderBody, Encoder, EncoderDecoder, Forecaster, Labeller, LanguageModel, View,
 };
-use crate::nn::{Parameters as _, Pooling, Window};
+use crate::nn::{Parameters as _, Pooling};
 
 /// The symbols of what comes out: of each step, or of all at once.
 fn outputs(top: &Top) -> [String; STEPS] {
