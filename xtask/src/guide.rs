@@ -2,7 +2,7 @@
 //!
 //! A block of a page that is fenced `sh` is run by the shell, in a folder that the page's blocks share. The block after it, if it
 //! is fenced `text`, holds what it printed; fenced `text,measured`, what it printed of this machine, where every number may be
-//! another one. Pictures that it writes into `pictures/` stand in `docs/pictures/`.
+//! another one. Pictures that it writes into `pictures/` and the page shows stand in `docs/pictures/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -146,6 +146,7 @@ impl Guide {
         let mut lines: Vec<&str> = text.lines().collect();
         let blocks = blocks(&lines);
         let mut performed = Performed::default();
+        let shown_pictures: BTreeSet<_> = linked_pictures(&text).collect();
         let mut outputs = Vec::new();
         for (at, block) in blocks.iter().enumerate() {
             if block.info != "sh" {
@@ -168,12 +169,12 @@ impl Guide {
                     outputs.push((shown.body.clone(), output));
                 }
             }
-            self.pictures(folder.path(), measured, &mut performed)?;
+            self.pictures(folder.path(), (&shown_pictures, measured), &mut performed)?;
         }
         for (place, output) in outputs.iter().rev() {
             lines.splice(place.clone(), output.lines());
         }
-        for picture in linked_pictures(&text) {
+        for picture in shown_pictures {
             if !performed.pictures.contains_key(picture) {
                 performed
                     .drifts
@@ -210,9 +211,14 @@ impl Guide {
     }
 
     /// Takes the pictures that were drawn since the last time.
-    fn pictures(&self, folder: &Path, measured: bool, performed: &mut Performed) -> Result<()> {
+    fn pictures(
+        &self,
+        folder: &Path,
+        (shown, measured): (&BTreeSet<&str>, bool),
+        performed: &mut Performed,
+    ) -> Result<()> {
         for (name, picture) in files(&folder.join(PICTURES))? {
-            if performed.pictures.contains_key(&name) {
+            if performed.pictures.contains_key(&name) || !shown.contains(&*name) {
                 continue;
             }
             let old = fs::read(self.folder.join(PICTURES).join(&name)).ok();
@@ -429,6 +435,11 @@ an equation, which no command gives
         assert_eq!(
             drifts(&PAGE.replace("<svg/>", "<svg></svg>")),
             ["`pictures/a.svg` is another picture now"]
+        );
+        assert_eq!(
+            drifts(&PAGE.replace("> pictures/a.svg", "| tee pictures/b.svg > pictures/a.svg")),
+            <[String; 0]>::default(),
+            "a picture that no page shows is none of the guide"
         );
         let missing = "![b](pictures/b.svg)";
         assert_eq!(

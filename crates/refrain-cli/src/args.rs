@@ -235,13 +235,14 @@ Examples:
   refrain predict runs/load load.csv --json
   echo 'Ein Hund rennt.' | refrain predict runs/de-en --beam 10
 
-An input is a line: a text, or tokens between spaces, or the path of a picture, as the model reads;
-or FILE is one as `train` takes, without labels. A line of output is a label and its probability, the
-labels of a sequence, or what is written. An answer is written as soon as no further input is there.
-With --json a line is an object: `label` and `probabilities`, or `tokens` and `labels`, or `text` and
-`score` (the logarithm of its probability over length^length-penalty); `error` where there is no answer,
-and then the exit code is 1. Of a series the steps after its last row are predicted: a row of numbers
-each, or with --json `values`, and `deviation` where the model knows it.")]
+An input is a line: a text, or tokens between spaces, or the path of a picture, as the model
+reads; or FILE is one as `train` takes, without labels. A line of output is a label and its
+probability, the labels of a sequence, or what is written. An answer is written as soon as no
+further input is there. With --json a line is an object: `label` and `probabilities`, or
+`tokens` and `labels`, or `text` and `score` (the logarithm of its probability over
+length^length-penalty); `error` where there is no answer, and then the exit code is 1. Of a
+series the steps after its last row are predicted: a row of numbers each, or with --json
+`values`, and `deviation` where the model knows it.")]
 pub(crate) struct PredictArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]

@@ -231,7 +231,8 @@ fn start_line(start: &Start) -> String {
         start.task
     );
     if let Some(total) = start.total_steps {
-        line += &format!("; {total} steps, {} a pass", start.steps_per_epoch);
+        let steps = if total == 1 { "step" } else { "steps" };
+        line += &format!("; {total} {steps}, {} a pass", start.steps_per_epoch);
     }
     line
 }
@@ -296,8 +297,9 @@ fn end_line(end: &End) -> String {
         other => other,
     };
     format!(
-        "done: {} steps in {} ({})",
+        "done: {} {} in {} ({})",
         end.step,
+        if end.step == 1 { "step" } else { "steps" },
         clock(end.elapsed_s),
         visible(why)
     )

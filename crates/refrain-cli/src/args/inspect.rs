@@ -65,11 +65,11 @@ Examples:
   refrain inspect gradients runs/latin text.txt --positions 500,800 --plot
   refrain inspect gradients runs/tagger test.conllu --json
 
-The losses of single steps, drawn by --seed, are carried back one at a time, in f64, and the gradient of
-every layer's state before them is measured: the whole derivative, through later steps and higher
-layers, of the hidden state h and of an LSTM's cell state c. A half-life is the number of steps from
-where the median is greatest to where it is half of that. Where a sequence has one loss, distances are
-counted from the last step that a layer reads.")]
+The losses of single steps, drawn by --seed, are carried back one at a time, in f64, and the
+gradient of every layer's state before them is measured: the whole derivative, through later
+steps and higher layers, of the hidden state h and of an LSTM's cell state c. A half-life is the
+number of steps from where the median is greatest to where it is half of that. Where a sequence
+has one loss, distances are counted from the last step that a layer reads.")]
 pub(crate) struct GradientsArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -119,9 +119,10 @@ Examples:
   refrain inspect spectrum runs/latin --json
   refrain inspect spectrum runs/latin --plot spectrum.svg
 
-A gradient passes through the recurrent matrix once a step: along a direction of singular value 1 it
-stays, below it shrinks, above it grows. The spectral radius, the greatest absolute eigenvalue, is the
-growth by step in the long run. The condition is the greatest singular value divided by the least.")]
+A gradient passes through the recurrent matrix once a step: along a direction of singular value
+1 it stays, below it shrinks, above it grows. The spectral radius, the greatest absolute
+eigenvalue, is the growth by step in the long run. The condition is the greatest singular value
+divided by the least.")]
 pub(crate) struct SpectrumArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -139,9 +140,10 @@ Examples:
   refrain inspect gates runs/latin text.txt --plot gates.svg
   refrain inspect gates runs/reviews reviews.tsv --json
 
-A gate is left-saturated below 0.1 and right-saturated above 0.9; what goes through a tanh (g of an LSTM,
-n of a GRU, h of the vanilla cell) below -0.9 and above 0.9; a rectifier is left-saturated at 0. The lifetime is
-1 / (1 - mean) of the gate that keeps the state (f of an LSTM, z of a GRU): so many steps a unit remembers.")]
+A gate is left-saturated below 0.1 and right-saturated above 0.9; what goes through a tanh (g of
+an LSTM, n of a GRU, h of the vanilla cell) below -0.9 and above 0.9; a rectifier is
+left-saturated at 0. The lifetime is 1 / (1 - mean) of the gate that keeps the state (f of an
+LSTM, z of a GRU): so many steps a unit remembers.")]
 pub(crate) struct GatesArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -166,9 +168,9 @@ Examples:
   refrain inspect attention runs/de-en 'Ein Hund rennt.' -o alignment.svg
   echo 'Ein Hund rennt.' | refrain inspect attention runs/de-en --json
 
-Without -o the alignment is drawn on the terminal: a row for each token that was written, a column for
-each token of the sentence. With --json it is an object: `source[]`, `target[]`, `weights[][]` (a row
-for each token of the target, the end included), `text`, `score`.")]
+Without -o the alignment is drawn on the terminal: a row for each token that was written, a
+column for each token of the sentence. With --json it is an object: `source[]`, `target[]`,
+`weights[][]` (a row for each token of the target, the end included), `text`, `score`.")]
 pub(crate) struct AttentionArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]

@@ -418,13 +418,24 @@ fn folded(words: impl Iterator<Item = String>, most: usize) -> Vec<String> {
 fn write_settings(out: &mut Output, settings: &Map<String, Value>) -> anyhow::Result<()> {
     let mut table = Table::new([Align::Left, Align::Left]);
     for (key, value) in settings {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number_text(number),
-            other => other.to_string(),
-        };
         let line = |text: &str| visible(text).replace('\n', "\\n");
-        table.row([format!("{INDENT}{}", line(key)), line(&value)]);
+        let mut row = |key: &str, value: &Value| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number_text(number),
+                other => other.to_string(),
+            };
+            table.row([format!("{INDENT}{}", line(key)), line(&value)]);
+        };
+        match value {
+            // A score has numbers of its own.
+            Value::Object(parts) => {
+                for (part, value) in parts {
+                    row(&format!("{key} {part}"), value);
+                }
+            }
+            value => row(key, value),
+        }
     }
     write!(out, "{table}")?;
     Ok(())

@@ -269,22 +269,43 @@ fn figures(context: &mut Context, figures: &Figures) -> anyhow::Result<()> {
             true => Align::Right,
             false => Align::Left,
         });
-        let mut shown = Table::new(aligns);
-        let heads = heads(&table.columns);
-        for line in 0..heads.iter().map(Vec::len).max().unwrap_or(0) {
-            shown.row(
-                heads
-                    .iter()
-                    .map(|head| head.get(line).cloned().unwrap_or_default()),
-            );
+        let aligns: Vec<_> = aligns.collect();
+        for columns in narrow(table, &aligns) {
+            write!(context.out, "{columns}")?;
         }
-        for row in &table.rows {
-            shown.row(row.iter().map(lab::Figure::shown));
-        }
-        write!(context.out, "{shown}")?;
     }
     writeln!(context.out)?;
     Ok(())
+}
+
+/// A table in as many parts as it takes for none to be wider than the terminal; each begins with the first column.
+fn narrow(table: &lab::Table, aligns: &[Align]) -> Vec<String> {
+    let part = |columns: &[usize]| {
+        let mut shown = Table::new(columns.iter().map(|&at| aligns[at]));
+        let heads = heads(&table.columns);
+        for line in 0..heads.iter().map(Vec::len).max().unwrap_or(0) {
+            let names = columns.iter().map(|&at| heads[at].get(line));
+            shown.row(names.map(|name| name.cloned().unwrap_or_default()));
+        }
+        for row in &table.rows {
+            let cells = columns.iter().filter_map(|&at| row.get(at));
+            shown.row(cells.map(lab::Figure::shown));
+        }
+        shown.to_string()
+    };
+    let fits = |text: &str| text.lines().all(|line| line.chars().count() <= WIDTH);
+    let mut parts: Vec<String> = Vec::new();
+    let mut columns = vec![0];
+    for at in 1..table.columns.len() {
+        columns.push(at);
+        if columns.len() > 2 && !fits(&part(&columns)) {
+            columns.pop();
+            parts.push(part(&columns) + "\n");
+            columns = vec![0, at];
+        }
+    }
+    parts.push(part(&columns));
+    parts
 }
 
 /// The names of columns in lines of about nine letters, so that tables are narrow.
@@ -336,5 +357,29 @@ mod tests {
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
         assert_eq!(wrapped("extraordinary", 5), ["extraordinary"]);
         assert_eq!(wrapped("", 5), [""]);
+    }
+
+    #[test]
+    fn a_wide_table_comes_in_parts_that_begin_with_its_first_column() {
+        let columns = 9;
+        let cell = |column: usize| lab::Figure::Text(format!("{column:012}"));
+        let table = lab::Table {
+            name: "wide".into(),
+            columns: (0..columns).map(|column| format!("c{column}")).collect(),
+            rows: vec![(0..columns).map(cell).collect(); 2],
+        };
+        let parts = narrow(&table, &vec![Align::Left; columns]);
+        assert_eq!(parts.len(), 2, "{parts:?}");
+        for part in &parts {
+            assert!(
+                part.lines().all(|line| line.chars().count() <= WIDTH),
+                "{part}"
+            );
+            assert!(part.starts_with("c0 "), "{part}");
+        }
+        for column in 1..columns {
+            let holds = |part: &&String| part.contains(&format!("c{column}"));
+            assert_eq!(parts.iter().filter(holds).count(), 1, "column {column}");
+        }
     }
 }

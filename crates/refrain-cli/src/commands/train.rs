@@ -1,6 +1,7 @@
 //! `refrain train`.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
     let mut run = match (&args.resume, &args.output) {
         (Some(path), _) => Run::resume(path, args.flags(None), given)?,
         (None, Some(output)) => {
+            check_switches(&args.data)?;
             let settings = args.settings(context.seed)?;
             let run = Run::begin(settings, output, args.overwrite, given)?;
             if args.recipe() == Recipe::Demo {
@@ -110,6 +112,18 @@ pub(crate) fn run(args: &TrainArgs, context: &mut Context) -> anyhow::Result<Exi
     Ok(exit)
 }
 
+/// Refuses a switch's value that stands apart from it, where it is taken for data.
+fn check_switches(data: &[PathBuf]) -> anyhow::Result<()> {
+    let is_value = |path: &&PathBuf| matches!(path.to_str(), Some("true" | "false"));
+    match data.iter().find(is_value).filter(|path| !path.exists()) {
+        None => Ok(()),
+        Some(value) => Err(usage(
+            format!("there is no file `{}`", value.display()),
+            "a switch takes its value with `=`, as in `--bidirectional=false`",
+        )),
+    }
+}
+
 fn demo_name(task: Task) -> &'static str {
     match task {
         Task::Lm => "the built-in text (Cicero, De finibus)",
@@ -146,10 +160,14 @@ fn tell(context: &mut Context, run: &Run, summary: &Summary, exit: Exit) -> anyh
         let accuracy = accuracy.map_or_else(String::new, |accuracy| {
             format!("{:.2} % right, ", 100.0 * accuracy)
         });
-        let bleu = value["bleu"].as_f64().zip(value["chrf"].as_f64());
-        let bleu = bleu.map_or_else(String::new, |(bleu, chrf)| {
-            format!("BLEU {bleu:.2}, chrF {chrf:.2}, ")
-        });
+        let written = |name: &str| value[name].as_f64();
+        let bleu = match (written("bleu"), written("chrf"), written("exact_match")) {
+            (Some(bleu), Some(chrf), Some(exact)) => {
+                let exact = 100.0 * exact;
+                format!("BLEU {bleu:.2}, chrF {chrf:.2}, {exact:.1} % exact, ")
+            }
+            _ => String::new(),
+        };
         let simple = |name: &str| {
             let mse = value[format!("{name}_mse")].as_f64()?;
             Some(format!("{name} {mse:.4}"))

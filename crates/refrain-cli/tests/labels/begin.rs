@@ -219,3 +219,12 @@ fn what_does_not_apply_is_refused_by_name() {
         assert!(!place.path("never").exists(), "{flags:?} left a folder");
     }
 }
+
+#[test]
+fn a_switch_whose_value_stands_apart_is_told_how_it_is_written() {
+    let place = Place::new();
+    let flags = ["--bidirectional", "false"];
+    let (code, message, hint) = fail(&mut place.train(REVIEWS, "never", &flags));
+    assert!(code == 2 && message.contains("`false`"), "{message}");
+    assert!(hint.contains("--bidirectional=false"), "{hint}");
+}

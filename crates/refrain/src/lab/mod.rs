@@ -96,7 +96,16 @@ impl Experiment {
     /// Whatever the library refuses, which would be a mistake in the experiment. That a training run explodes is none: it
     /// is a finding.
     pub fn run(&self, conditions: &Conditions<'_>) -> Result<Outcome> {
-        (self.work)(conditions)
+        let mut outcome = (self.work)(conditions)?;
+        if conditions.without_cause {
+            // What experiments say was seen is said of the claim with its cause.
+            outcome.seen = format!(
+                "What the claim rests on was taken away: {}. What does not hold without it is marked `no` above.",
+                self.cause
+            );
+            outcome.beyond.clear();
+        }
+        Ok(outcome)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::train::{LanguageModelData, LanguageModelTask, Purpose, keyed_rng};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "truncation",
     claim: "On text, truncated backpropagation learns as well as the full one from the same characters, for a fraction of the memory; what lies \
-            further back than the truncation it does not learn.",
+            further back than the truncation it is not taught.",
     measures: "loss, time and memory of the same model on one text, full and truncated at 8 to 256 steps; and on a stream where a symbol must be told \
                after a known distance",
     cause: "the distance is longer than the truncation; in its place the symbol comes right before",
@@ -321,6 +321,7 @@ fn explain(outcome: &mut Outcome, distance: usize) {
     );
     outcome.beyond = "The notes answer that quality does not suffer since the gradient is approximated. It is not an approximation that gets closer with more training: what is cut off is \
         always the same part. It does no harm only where little depends on what lies further back, as in most text. Beside that, the comparison depends on \
-        what is held equal: with the same number of updates, not characters, longer chunks see more data and come out better."
+        what is held equal: with the same number of updates, not characters, longer chunks see more data and come out better. Nor is the reach a wall: \
+        where a gated cell keeps a trace beyond it, what is learnt within may come to use it; nothing teaches the cell to keep one."
         .into();
 }

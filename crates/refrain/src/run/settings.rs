@@ -212,6 +212,7 @@ impl Settings {
     /// - another `cell` drops the settings that only the former cell had;
     /// - another `optimizer` drops the former one's momentum and weight decay, and its learning
     ///   rate unless both are `adam` or `adamw`, whose scale is the same;
+    /// - no `validation` drops the `patience`, which waits for its scores;
     /// - `tie_weights` and a new `hidden_size` under tied weights drop the `embedding_size`, which
     ///   follows.
     #[must_use]
@@ -238,6 +239,9 @@ impl Settings {
             if !(is_adam(self.optimizer) && is_adam(lower.optimizer)) {
                 lower.learning_rate = None;
             }
+        }
+        if self.validation == Some(Portion::None) {
+            lower.patience = None;
         }
         let tied = self.tie_weights.or(lower.tie_weights) == Some(true);
         if tied && (self.tie_weights.is_some() || self.hidden_size.is_some()) {

@@ -120,7 +120,8 @@ const BARS: [char; 9] = [
 fn sign(token: &str) -> String {
     match token {
         " " => "\u{2423}".into(),
-        "\n" => "\u{21b5}".into(),
+        // A vocabulary shows a line break by its escape.
+        "\n" | "\\n" => "\u{21b5}".into(),
         token => one_line(token),
     }
 }

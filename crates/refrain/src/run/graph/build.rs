@@ -5,9 +5,7 @@ mod models;
 use std::collections::BTreeMap;
 
 use super::{Arrow, ArrowKind, BoxKind, Graph, GraphBox, Part, SequenceShape, Weight};
-use crate::models::{
-    Body, Encoder, ModelConfig, Reader, View,
-};
+use crate::models::{Body, Encoder, ModelConfig, Reader, View};
 use crate::nn::{CellKind, Parameter, Pooling, Window};
 
 /// How the names of the rows of a layer that reads both ways end.
