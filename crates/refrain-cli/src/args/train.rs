@@ -247,7 +247,7 @@ struct DataFlags {
     )]
     center_clips: Option<bool>,
 
-    /// Move, zoom and recolour pictures a little, anew each time they are learnt from (video, caption).
+    /// Move and zoom pictures a little, anew each time they are learnt from (video, caption).
     #[arg(
         long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]

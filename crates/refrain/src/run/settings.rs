@@ -121,7 +121,7 @@ settings! {
     max_length: Limit<u64>,
     /// Whether each clip's mean frame is taken away.
     center_clips: bool,
-    /// Whether pictures are learnt from moved, zoomed and recoloured, anew each time.
+    /// Whether pictures are moved and zoomed, anew each time they are learnt from.
     augment: bool,
     /// How much the labels of each class count.
     class_weights: ClassWeights,
@@ -241,7 +241,7 @@ impl Settings {
             }
         }
         if self.validation == Some(Portion::None) {
-            lower.patience = None;
+            lower.patience = lower.patience.map(|_| Limit::None);
         }
         let tied = self.tie_weights.or(lower.tie_weights) == Some(true);
         if tied && (self.tie_weights.is_some() || self.hidden_size.is_some()) {

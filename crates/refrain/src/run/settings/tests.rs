@@ -121,7 +121,7 @@ fn a_flag_replaces_what_hangs_together() {
 
     let waits = toml("patience = 8\nvalidation = 0.2");
     let merged = toml("validation = \"none\"").or(waits.clone());
-    assert_eq!(merged.patience, None);
+    assert_eq!(merged.patience, Some(Limit::None));
     assert!(toml("validation = 0.3").or(waits).patience.is_some());
 
     for (from, to, kept) in [
