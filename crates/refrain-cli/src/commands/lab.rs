@@ -282,9 +282,11 @@ fn figures(context: &mut Context, figures: &Figures) -> anyhow::Result<()> {
 fn narrow(table: &lab::Table, aligns: &[Align]) -> Vec<String> {
     let part = |columns: &[usize]| {
         let mut shown = Table::new(columns.iter().map(|&at| aligns[at]));
-        let heads = heads(&table.columns);
+        // The names of columns in lines of about nine letters.
+        let heads = columns.iter().map(|&at| wrapped(&table.columns[at], 9));
+        let heads: Vec<_> = heads.collect();
         for line in 0..heads.iter().map(Vec::len).max().unwrap_or(0) {
-            let names = columns.iter().map(|&at| heads[at].get(line));
+            let names = heads.iter().map(|head| head.get(line));
             shown.row(names.map(|name| name.cloned().unwrap_or_default()));
         }
         for row in &table.rows {
@@ -306,11 +308,6 @@ fn narrow(table: &lab::Table, aligns: &[Align]) -> Vec<String> {
     }
     parts.push(part(&columns));
     parts
-}
-
-/// The names of columns in lines of about nine letters, so that tables are narrow.
-fn heads(columns: &[String]) -> Vec<Vec<String>> {
-    columns.iter().map(|name| wrapped(name, 9)).collect()
 }
 
 fn paragraph(context: &mut Context, text: &str, indent: &str) -> anyhow::Result<()> {
