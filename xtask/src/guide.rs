@@ -14,7 +14,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
 
-use crate::stages::{cargo, root, target};
+use crate::stages::{LIBRARY, cargo, root, target};
 
 /// Where pictures are, beside the pages and in the folder in which a page's commands run.
 const PICTURES: &str = "pictures";
@@ -82,6 +82,7 @@ fn build_command() -> Result<()> {
         "test",
         "--quiet",
         "--workspace",
+        LIBRARY,
         "--test",
         "readme",
         "--no-run",

@@ -5,19 +5,29 @@
     reason = "chores talk to the person who runs them"
 )]
 
+#[cfg(feature = "library")]
 mod bench;
+#[cfg(feature = "library")]
 mod data;
+#[cfg(feature = "library")]
 mod golden;
 mod guide;
+#[cfg(not(feature = "library"))]
+mod handed;
+#[cfg(feature = "library")]
 mod python;
 mod stages;
+#[cfg(feature = "library")]
 mod table;
+#[cfg(feature = "library")]
 mod workload;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+#[cfg(not(feature = "library"))]
+use handed::{bench, data, golden};
 
 #[derive(Parser)]
 #[command(
@@ -64,9 +74,9 @@ fn run(arguments: Arguments) -> Result<()> {
         None => Ok(Arguments::command().print_help()?),
         Some(Chore::Check) => stages::check(),
         Some(Chore::Test) => stages::test(),
+        Some(Chore::Docs(arguments)) => guide::run(&arguments),
         Some(Chore::Golden(arguments)) => golden::run(&arguments),
         Some(Chore::Data(arguments)) => data::run(&arguments),
-        Some(Chore::Docs(arguments)) => guide::run(&arguments),
         Some(Chore::Bench(arguments)) => bench::run(&arguments),
     }
 }

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+/// All chores are checked, those that compute with the library as well.
+pub(crate) const LIBRARY: &str = "--features=xtask/library";
+
 pub(crate) fn check() -> Result<()> {
     let mut stages = Stages::default();
     run_check(&mut stages)?;
@@ -19,13 +22,16 @@ pub(crate) fn test() -> Result<()> {
     if has_nextest() {
         stages.run(
             "tests",
-            cargo(["nextest", "run", "--workspace", "--no-fail-fast"]),
+            cargo(["nextest", "run", "--workspace", LIBRARY, "--no-fail-fast"]),
         )?;
     } else {
         println!("cargo-nextest is not installed: using cargo test");
-        stages.run("tests", cargo(["test", "--workspace", "--all-targets"]))?;
+        stages.run(
+            "tests",
+            cargo(["test", "--workspace", LIBRARY, "--all-targets"]),
+        )?;
     }
-    stages.run("doctests", cargo(["test", "--workspace", "--doc"]))?;
+    stages.run("doctests", cargo(["test", "--workspace", LIBRARY, "--doc"]))?;
     let mut guide = Command::new(env::current_exe()?);
     guide.args(["docs", "--check"]);
     stages.run("guide", guide)?;
@@ -40,6 +46,7 @@ fn run_check(stages: &mut Stages) -> Result<()> {
         cargo([
             "clippy",
             "--workspace",
+            LIBRARY,
             "--all-targets",
             "--",
             "-D",
@@ -49,6 +56,7 @@ fn run_check(stages: &mut Stages) -> Result<()> {
     let mut doc = cargo([
         "doc",
         "--workspace",
+        LIBRARY,
         "--no-deps",
         "--document-private-items",
     ]);

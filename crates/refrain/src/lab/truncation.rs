@@ -32,6 +32,9 @@ const USUAL: usize = 32;
 const TOLD: f64 = 0.69;
 const NOT_TOLD: f64 = 1.1;
 const SYMBOLS: u32 = 4;
+/// Steps between a symbol and where it must be told: so many that the untrained cell keeps no trace, so few that a gradient of
+/// an LSTM that begins as usual arrives.
+const DISTANCE: usize = 16;
 
 /// A stream: a symbol, dots, a question mark, the symbol again; and so on.
 struct Far {
@@ -153,7 +156,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     let distance = if conditions.without_cause {
         2
     } else {
-        conditions.choose(16, 40)
+        DISTANCE
     };
     let tokens = conditions.choose(80_000, 400_000);
     let far = far(conditions, distance, tokens)?;
@@ -274,10 +277,12 @@ fn decide_far(
     }
     outcome.table(table);
     // Without the cause nothing lies too far back; the same runs are looked at.
-    let reach = if without_cause { 16 } else { distance };
+    let reach = if without_cause { DISTANCE } else { distance };
     let short = told.iter().filter(|run| run.0 < reach);
     let least = short.fold(f64::INFINITY, |least, run| least.min(run.2));
-    let long = told.last().map_or(f64::NAN, |run| run.2);
+    // Most chunks of twice the distance hold a symbol with its answer; the longest ones have the fewest updates.
+    let long = told.iter().filter(|run| run.0 >= 2 * reach);
+    let long = long.fold(f64::INFINITY, |least, run| least.min(run.2));
     outcome.figure("distance", distance);
     outcome.check(
         least >= NOT_TOLD,
