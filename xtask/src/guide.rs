@@ -30,6 +30,14 @@ pub(crate) struct Arguments {
     pages: Vec<String>,
 }
 
+/// Whether the guide shows what its commands give.
+pub(crate) fn check() -> Result<()> {
+    run(&Arguments {
+        check: true,
+        pages: Vec::new(),
+    })
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let docs = root().join("docs");
     let all = pages(&docs)?;

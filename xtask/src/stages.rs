@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::guide;
+
 /// All chores are checked, those that compute with the library as well.
 pub(crate) const LIBRARY: &str = "--features=xtask/library";
 
@@ -32,9 +34,8 @@ pub(crate) fn test() -> Result<()> {
         )?;
     }
     stages.run("doctests", cargo(["test", "--workspace", LIBRARY, "--doc"]))?;
-    let mut guide = Command::new(env::current_exe()?);
-    guide.args(["docs", "--check"]);
-    stages.run("guide", guide)?;
+    // Not by another xtask: this one's file may have been built anew by now.
+    stages.call("guide", "cargo xtask docs --check", guide::check)?;
     stages.summarise();
     Ok(())
 }
@@ -80,16 +81,26 @@ struct Stages {
 
 impl Stages {
     fn run(&mut self, name: &'static str, mut command: Command) -> Result<()> {
-        println!("== {name}: {}", shown(&command));
+        let typed = shown(&command);
+        self.call(name, &typed, || {
+            let status = command.status();
+            let status = status.with_context(|| format!("cannot start `{typed}`"))?;
+            ensure!(status.success(), "it ended with {status}");
+            Ok(())
+        })
+    }
+
+    fn call(
+        &mut self,
+        name: &'static str,
+        typed: &str,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        println!("== {name}: {typed}");
         let start = Instant::now();
-        let status = command.status();
+        let result = work();
         let took = start.elapsed();
-        let status = status.with_context(|| format!("cannot start `{}`", shown(&command)))?;
-        ensure!(
-            status.success(),
-            "stage `{name}` failed after {} ({status})",
-            seconds(took)
-        );
+        result.with_context(|| format!("stage `{name}` failed after {}", seconds(took)))?;
         println!("-- {name}: {}", seconds(took));
         self.done.push((name, took));
         Ok(())
@@ -177,6 +188,7 @@ mod tests {
         assert!(error.to_string().starts_with("stage `nonsense` failed"));
         assert_eq!(stages.done.len(), 1);
         let missing = stages.run("missing", Command::new("/no/such/program"));
-        assert!(missing.unwrap_err().to_string().contains("cannot start"));
+        let missing = format!("{:#}", missing.unwrap_err());
+        assert!(missing.contains("cannot start"), "{missing}");
     }
 }
