@@ -30,18 +30,13 @@ const COLORS: [Color; 6] = [
 ];
 
 /// The colour of a series by its place among others.
-pub(crate) fn color_of(place: usize) -> Color {
+fn color_of(place: usize) -> Color {
     COLORS[place % COLORS.len()]
 }
 
-/// The same, and the line: those that share a colour differ in it.
-fn look_of(place: usize) -> (Color, Mark) {
-    let mark = if place < COLORS.len() {
-        Mark::Line
-    } else {
-        Mark::Thin
-    };
-    (color_of(place), mark)
+/// The same, and one of two marks: those that share a colour differ in it.
+pub(crate) fn look_of(place: usize, marks: [Mark; 2]) -> (Color, Mark) {
+    (color_of(place), marks[place / COLORS.len() % 2])
 }
 
 /// The width and height that a drawing says it has.
@@ -87,7 +82,7 @@ pub fn gradients_chart(layers: &[LayerGradients], size: (u32, u32)) -> Chart {
     let mut series = Vec::new();
     let mut said = Vec::new();
     for (place, layer) in layers.iter().enumerate() {
-        let (color, mark) = look_of(place);
+        let (color, mark) = look_of(place, [Mark::Line, Mark::Thin]);
         let name = format!("{} {}", layer.name, layer.state.letter());
         let points = |values: &[f64]| -> Vec<(f64, f64)> {
             let distances = layer.distance.iter().map(|&distance| distance as f64);

@@ -5,7 +5,7 @@ use super::pictures::{NARROW, Picture, WIDE_LOW, steps_axis};
 use super::words::{figure, thousands};
 use crate::Result;
 use crate::inspect::watch::{Watch, WatchedGate, WatchedGradients, WatchedSpectrum};
-use crate::run::plot::{Axis, Chart, Mark, Scale, Series, color_of, downsample};
+use crate::run::plot::{Axis, Chart, Mark, Scale, Series, downsample, look_of};
 
 /// Points of a curve: more are not seen.
 const MOST_POINTS: usize = 600;
@@ -29,10 +29,11 @@ fn curves<T>(
             let label = name(part);
             let at = series.iter().position(|series| series.label == label);
             let at = at.unwrap_or_else(|| {
+                let (color, mark) = look_of(series.len(), [Mark::Dots, Mark::Points]);
                 series.push(Series {
                     label,
-                    color: color_of(series.len()),
-                    mark: Mark::Dots,
+                    color,
+                    mark,
                     points: Vec::new(),
                 });
                 series.len() - 1
