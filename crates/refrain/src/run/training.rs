@@ -139,10 +139,14 @@ impl Run {
         }
         folder.write_config(&config.to_toml())?;
         let run = Self::new(built, folder, config);
-        // An empty log and the state of step 0: from here on a kill at any moment can be resumed.
-        MetricsLog::create(run.folder.metrics())?.sync()?;
-        run.write_state()?;
+        run.write_beginning()?;
         Ok(run)
+    }
+
+    /// Writes an empty log and the state of step 0: from here on a kill at any moment can be resumed.
+    fn write_beginning(&self) -> Result<()> {
+        MetricsLog::create(self.folder.metrics())?.sync()?;
+        self.write_state()
     }
 
     fn new(built: Built, folder: RunFolder, config: Resolved) -> Self {
@@ -191,8 +195,9 @@ impl Run {
         let prepared = prepare(&mut config, &mut given, weights)?;
         let built = Built::new(prepared, &config, weights)?;
         let mut run = Self::new(built, folder, config);
-        if run.folder.state().exists() {
-            run.read_state()?;
+        match weights {
+            Weights::Zero => run.read_state()?,
+            Weights::Drawn => run.write_beginning()?,
         }
         run.check_budget()?;
         let toml = run.config.to_toml();
