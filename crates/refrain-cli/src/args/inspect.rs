@@ -194,19 +194,21 @@ pub(crate) struct AttentionArgs {
 Examples:
   refrain inspect states runs/latin text.txt -o states.npz
   refrain inspect states runs/tagger test.conllu -o states.npz
+  refrain inspect states runs/de-en test.de test.en -o states.npz
 
 The file holds, for each layer k, `h_lk` and `c_lk` of shape (N, T, hidden_size) and one such array
 for each gate (`i_lk`, `f_lk`, `g_lk`, `o_lk` of an LSTM; `r_lk`, `z_lk`, `n_lk` of a GRU), with
 `_reverse` for what reads backwards, zero past the end of a sequence; and `lengths` (N). A text is
-one sequence. Several sequences come in the order of the data.")]
+one sequence. Several sequences come in the order of the data; labels are not needed. Of a
+translator or captioner all names begin with `encoder.` or `decoder.`; the decoder reads the
+targets, from their beginning to the end token that it is to write.")]
 pub(crate) struct StatesArgs {
     /// A model file, or a run folder (then its best model).
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
 
-    /// Data as `train` takes it; labels are not needed.
-    #[arg(required = true, value_hint = ValueHint::AnyPath)]
-    pub(crate) data: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) material: MaterialArgs,
 
     /// The file to write.
     #[arg(short, long, value_name = "FILE.npz", value_hint = ValueHint::FilePath)]
@@ -215,12 +217,4 @@ pub(crate) struct StatesArgs {
     /// No more than N tokens of a text, or N sequences.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max: u64,
-
-    /// How the data is written, where the ending does not tell.
-    #[arg(long, value_parser = one_of::<Format>(Format::NAMES))]
-    pub(crate) format: Option<Format>,
-
-    /// The column, by name or number, of the text or token.
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) text_column: Option<String>,
 }

@@ -4,6 +4,8 @@
 
 mod bad;
 mod measures;
+#[path = "../support/npz.rs"]
+mod npz;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared with tests that kill runs")]
 mod support;

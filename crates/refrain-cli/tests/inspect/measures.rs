@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use refrain::data::TokenKind;
+use refrain::data::{NpzWriter, TokenKind};
 use refrain::inspect::gradients::{Reach, of_text};
 use refrain::inspect::wide;
 use refrain::run::model::LoadedModel;
 use refrain::{Compute, Isa};
 use serde_json::Value;
 
+use super::npz::{array, lengths};
 use super::support::{refrain, succeed};
 use super::{Place, json, names, numbers, printed};
 
@@ -131,23 +132,6 @@ fn spectra_are_told_gate_by_gate() {
     assert!(table.starts_with("layer   gate  greatest"), "{table}");
 }
 
-/// The numbers of an array of an `.npz`, and its shape.
-fn array(npz: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
-    let find = |from: usize, part: &[u8]| {
-        let found = npz[from..].windows(part.len()).position(|at| at == part);
-        from + found.unwrap_or_else(|| panic!("no {name}"))
-    };
-    let start = find(find(0, format!("{name}.npy").as_bytes()), b"\x93NUMPY");
-    let header = usize::from(u16::from_le_bytes([npz[start + 8], npz[start + 9]]));
-    let text = String::from_utf8(npz[start + 10..start + 10 + header].to_vec()).unwrap();
-    let shape = &text[text.find("'shape': (").unwrap() + 10..];
-    let shape = shape[..shape.find(')').unwrap()].split(',');
-    let shape: Vec<usize> = shape.filter_map(|axis| axis.trim().parse().ok()).collect();
-    let content = npz[start + 10 + header..].chunks_exact(4);
-    let values = content.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-    (shape.clone(), values.take(shape.iter().product()).collect())
-}
-
 #[test]
 fn gates_are_those_that_states_writes() {
     let place = Place::new();
@@ -203,6 +187,71 @@ fn gates_are_those_that_states_writes() {
             assert_eq!(layer.get("lifetime").is_some(), ["f", "z"].contains(&gate));
         }
     }
+}
+
+#[test]
+fn states_of_a_translator_are_those_of_both_parts() {
+    let place = Place::new();
+    let out = place.name("states.npz");
+    let data = ["pairs.de", "pairs.en"];
+    let model = place.trained("translate", &data, "run", &["--steps=3", "--tokens=word"]);
+    let data = data.map(|name| place.name(name));
+    let states = |more: &[&str]| {
+        let args = ["inspect", "states", &model, &data[0], &data[1], "-o", &out];
+        succeed(&mut refrain(&[&args[..], more, &["--json"]].concat()));
+        fs::read(&out).unwrap()
+    };
+    let npz = states(&[]);
+    // The full stop is a word, and the target's end is written too.
+    assert_eq!(lengths(&npz, "encoder.lengths"), [4, 5].repeat(10));
+    assert_eq!(lengths(&npz, "decoder.lengths"), [5, 6].repeat(10));
+    let found = json(&["inspect", "gates", &model, &data[0], &data[1]]);
+    let layers = found["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3 * 4);
+    for layer in layers {
+        let gate = layer["gate"].as_str().unwrap();
+        let (owner, at) = layer["name"].as_str().unwrap().split_once(".rnn_").unwrap();
+        let (shape, values) = array(&npz, &format!("{owner}.{gate}_{at}"));
+        let lengths = lengths(&npz, &format!("{owner}.lengths"));
+        assert_eq!(shape, [20, *lengths.iter().max().unwrap(), 20]);
+        let (mut sum, mut steps) = (0.0, 0);
+        for (sequence, &length) in values.chunks_exact(shape[1] * 20).zip(&lengths) {
+            let (read, past) = sequence.split_at(length * 20);
+            sum += read.iter().map(|&value| f64::from(value)).sum::<f64>();
+            steps += length;
+            assert!(past.iter().all(|&value| value == 0.0), "{layer}");
+        }
+        let mean = layer["mean"].as_f64().unwrap();
+        assert_eq!(layer["steps"], steps);
+        assert!((mean - sum / (20 * steps) as f64).abs() < 1e-7, "{layer}");
+    }
+    let first = states(&["--max=3"]);
+    assert_eq!(array(&first, "decoder.c_l0").0, [3, 6, 20]);
+}
+
+#[test]
+fn a_captioner_has_states_where_it_writes() {
+    let place = Place::new();
+    let (out, vectors) = (place.name("states.npz"), place.name("vectors.npz"));
+    let captions: String = (0..12)
+        .map(|at| format!("{at}\tthe {}\n", ["first one", "other"][at % 2]))
+        .collect();
+    place.write("captions.tsv", &format!("picture\tsentence\n{captions}"));
+    let mut npz = NpzWriter::new();
+    let values: Vec<f32> = (0..24u8).map(f32::from).collect();
+    npz.add_f32("inputs", &[12, 2], &values).unwrap();
+    fs::write(&vectors, npz.finish().unwrap()).unwrap();
+    let images = format!("--images={vectors}");
+    let more = ["--steps=3", "--tokens=word", &images];
+    let model = place.trained("caption", &["captions.tsv"], "run", &more);
+    let data = place.name("captions.tsv");
+    succeed(&mut refrain(&[
+        "inspect", "states", &model, &data, &images, "-o", &out, "--json",
+    ]));
+    let npz = fs::read(&out).unwrap();
+    assert_eq!(lengths(&npz, "decoder.lengths"), [4, 3].repeat(6));
+    assert_eq!(array(&npz, "decoder.h_l0").0, [12, 4, 20]);
+    assert!(!npz.windows(8).any(|part| part == b"encoder."));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod begin;
 #[path = "../support/damage.rs"]
 mod damage;
 mod hostile;
+#[path = "../support/npz.rs"]
+mod npz;
 mod predict;
 mod runs;
 #[path = "../support/mod.rs"]

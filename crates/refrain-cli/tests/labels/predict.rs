@@ -14,6 +14,7 @@ use refrain::run::states::of_sequences;
 use refrain::{Compute, Isa};
 use serde_json::Value;
 
+use crate::npz::{array, lengths};
 use crate::support::{fail, output, refrain, succeed};
 use crate::{CLIPS, Kind, Place, REVIEWS, TAGS, TEXT};
 
@@ -292,24 +293,6 @@ fn a_model_of_another_task_is_refused() {
     assert!(!place.path("states.npz").exists());
 }
 
-/// An array of numbers in an `.npz` that is not compressed: its shape and its content.
-fn array(npz: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
-    let find = |from: usize, part: &[u8]| {
-        let found = npz[from..].windows(part.len()).position(|at| at == part);
-        from + found.unwrap_or_else(|| panic!("no {name}"))
-    };
-    let start = find(find(0, format!("{name}.npy").as_bytes()), b"\x93NUMPY");
-    let header = usize::from(u16::from_le_bytes([npz[start + 8], npz[start + 9]]));
-    let text = String::from_utf8(npz[start + 10..start + 10 + header].to_vec()).unwrap();
-    assert!(text.contains("<f4"), "{text}");
-    let shape = &text[text.find("'shape': (").unwrap() + 10..];
-    let shape = shape[..shape.find(')').unwrap()].split(',');
-    let shape: Vec<usize> = shape.filter_map(|axis| axis.trim().parse().ok()).collect();
-    let content = npz[start + 10 + header..].chunks_exact(4);
-    let values = content.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-    (shape.clone(), values.take(shape.iter().product()).collect())
-}
-
 /// What the library reads of a file.
 fn raw_of(loaded: &LoadedLabeller, file: &str) -> Raw {
     let options = RawOptions {
@@ -342,6 +325,7 @@ fn states_are_those_that_the_encoder_gives() {
         let (_, reverse) = array(&npz, &format!("h_l{top}_reverse"));
         let longest = examples.lengths().iter().copied().max().unwrap();
         assert_eq!(shape, [examples.len(), longest, units]);
+        assert_eq!(lengths(&npz, "lengths"), examples.lengths());
         for gate in ["c", "i", "f", "g", "o"] {
             assert_eq!(array(&npz, &format!("{gate}_l0")).0, shape);
         }

@@ -6,13 +6,14 @@ use refrain_kernels::{Compute, Panels};
 use super::forecast::LoadedForecaster;
 use super::labels::LoadedLabeller;
 use super::model::LoadedModel;
-use crate::data::NpzWriter;
+use super::writers::LoadedWriter;
 use crate::data::forecast::RawForecast;
 use crate::data::labelled::Raw;
+use crate::data::{NpzWriter, RawPairs};
 use crate::error::{Error, Result};
 use crate::models::{
-    Body, ForecasterSpace, LabellerSpace, LanguageModelSpace, ModelConfig, SequenceBatch,
-    TokenBatch, rows_of,
+    Body, DecoderBody, EncoderDecoderSpace, ForecasterSpace, LabellerSpace, LanguageModelSpace,
+    ModelConfig, SequenceBatch, TargetBatch, TokenBatch, rows_of,
 };
 use crate::nn::{CellKind, Direction, Stack, StackSpace, Steps};
 use crate::train::scoring_batches;
@@ -25,18 +26,21 @@ struct Padded {
 }
 
 /// States of several sequences, layer by layer, as they will stand in a file.
-#[derive(Default)]
 struct States {
-    count: usize,
+    /// What the names in the file begin with.
+    owner: &'static str,
+    lengths: Vec<usize>,
+    /// The greatest length.
     steps: usize,
     arrays: Vec<Padded>,
 }
 
 impl States {
-    fn new(count: usize, steps: usize) -> Self {
+    fn new(owner: &'static str, lengths: Vec<usize>) -> Self {
         Self {
-            count,
-            steps,
+            owner,
+            steps: longest(&lengths),
+            lengths,
             arrays: Vec::new(),
         }
     }
@@ -48,7 +52,7 @@ impl States {
             self.arrays.push(Padded {
                 name: name.into(),
                 units,
-                values: vec![0.0; self.count * self.steps * units],
+                values: vec![0.0; self.lengths.len() * self.steps * units],
             });
             self.arrays.len() - 1
         });
@@ -74,14 +78,8 @@ impl States {
     }
 
     /// The states of all layers after a forward pass.
-    fn add(
-        &mut self,
-        stack: &Stack<f32>,
-        space: &StackSpace<f32>,
-        rows: &Rows<'_>,
-        both_ways: bool,
-    ) {
-        let ways: &[(Direction, &str)] = if both_ways {
+    fn add(&mut self, stack: &Stack<f32>, space: &StackSpace<f32>, rows: &Rows<'_>) {
+        let ways: &[(Direction, &str)] = if stack.is_bidirectional() {
             &[(Direction::Forward, ""), (Direction::Reverse, "_reverse")]
         } else {
             &[(Direction::Forward, "")]
@@ -111,19 +109,30 @@ impl States {
         }
     }
 
-    fn write(self, lengths: &[usize]) -> Result<Vec<u8>> {
-        let mut npz = NpzWriter::new();
-        let lengths: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
-        npz.add_i64("lengths", &[self.count], &lengths)?;
+    fn write(&self, npz: &mut NpzWriter) -> Result<()> {
+        let count = self.lengths.len();
+        let named = |name: &str| format!("{}{name}", self.owner);
+        let lengths: Vec<i64> = self.lengths.iter().map(|&length| length as i64).collect();
+        npz.add_i64(&named("lengths"), &[count], &lengths)?;
         for array in &self.arrays {
-            npz.add_f32(
-                &array.name,
-                &[self.count, self.steps, array.units],
-                &array.values,
-            )?;
+            let shape = [count, self.steps, array.units];
+            npz.add_f32(&named(&array.name), &shape, &array.values)?;
         }
-        npz.finish()
+        Ok(())
     }
+}
+
+/// The bytes of an `.npz` file with these states.
+fn file(parts: &[States]) -> Result<Vec<u8>> {
+    let mut npz = NpzWriter::new();
+    for part in parts {
+        part.write(&mut npz)?;
+    }
+    npz.finish()
+}
+
+fn longest(lengths: &[usize]) -> usize {
+    lengths.iter().copied().max().unwrap_or(0)
 }
 
 /// Where the rows of a batch belong.
@@ -144,8 +153,7 @@ fn no_states(path: &std::path::Path) -> Error {
 /// Refuses what would not fit: one long sequence pads all others.
 fn check_room(
     config: &ModelConfig,
-    sequences: usize,
-    steps: usize,
+    parts: &[(&Stack<f32>, &[usize])],
     available_bytes: Option<u64>,
 ) -> Result<()> {
     let arrays = match config.cell {
@@ -153,10 +161,13 @@ fn check_room(
         CellKind::Gru => 4.0,
         CellKind::Rnn | CellKind::Mlp => 1.0,
     };
-    let ways = if config.bidirectional { 2.0 } else { 1.0 };
-    let units = arrays * ways * config.num_layers as f64 * config.hidden_size as f64;
+    let numbers = |(stack, lengths): &(&Stack<f32>, &[usize])| {
+        let ways = if stack.is_bidirectional() { 2.0 } else { 1.0 };
+        let units = ways * (stack.num_layers() * stack.hidden_size()) as f64;
+        arrays * units * lengths.len() as f64 * longest(lengths) as f64
+    };
     // The arrays, and the file made of them.
-    let needed = 2.0 * 4.0 * units * sequences as f64 * steps as f64;
+    let needed = 2.0 * 4.0 * parts.iter().map(numbers).sum::<f64>();
     match available_bytes {
         Some(available_bytes) if needed > available_bytes as f64 => Err(Error::Memory {
             needed_bytes: needed as u64,
@@ -187,8 +198,10 @@ pub fn of_text(
             hint: "give a text of one token or more".into(),
         });
     }
-    check_room(&loaded.config.model, 1, ids.len(), available_bytes)?;
+    let lengths = vec![ids.len()];
     let model = &mut loaded.model;
+    let room = [(&model.stack, &lengths[..])];
+    check_room(&loaded.config.model, &room, available_bytes)?;
     let mut space = LanguageModelSpace::default();
     model.prepare(&mut space);
     let mut state = model.zero_state(1);
@@ -203,9 +216,9 @@ pub fn of_text(
         steps: &steps,
         sequences: &[0],
     };
-    let mut states = States::new(1, ids.len());
-    states.add(&model.stack, space.stack(), &rows, false);
-    states.write(&[ids.len()])
+    let mut states = States::new("", lengths);
+    states.add(&model.stack, space.stack(), &rows);
+    file(&[states])
 }
 
 /// The states of a labeller over sequences, in their order: an `.npz` file's bytes.
@@ -225,14 +238,9 @@ pub fn of_sequences(
     };
     let examples = loaded.encoding.encode(raw, name, false)?.examples;
     let (starts, lengths) = (examples.starts(), examples.lengths().to_vec());
-    let longest = lengths.iter().copied().max().unwrap_or(0);
-    check_room(
-        &loaded.config.model,
-        lengths.len(),
-        longest,
-        available_bytes,
-    )?;
-    let mut states = States::new(lengths.len(), longest);
+    let room = [(stack, &lengths[..])];
+    check_room(&loaded.config.model, &room, available_bytes)?;
+    let mut states = States::new("", lengths);
     let mut space = LabellerSpace::default();
     let mut batch = SequenceBatch::default();
     loaded.model.pack(&mut space, false);
@@ -243,10 +251,9 @@ pub fn of_sequences(
             steps: &batch.steps,
             sequences: &chosen,
         };
-        let both_ways = loaded.config.model.bidirectional;
-        states.add(stack, space.encoder.stack(), &rows, both_ways);
+        states.add(stack, space.encoder.stack(), &rows);
     }
-    states.write(&lengths)
+    file(&[states])
 }
 
 /// The states of a forecaster over windows or sequences, `most` of them at most: an `.npz` file's bytes.
@@ -266,20 +273,68 @@ pub fn of_numbers(
     let examples = loaded.encoding.encode(raw, false)?;
     let lengths = examples.lengths();
     let lengths = lengths[..lengths.len().min(most)].to_vec();
-    let longest = lengths.iter().copied().max().unwrap_or(0);
-    let config = &loaded.config.model;
-    check_room(config, lengths.len(), longest, available_bytes)?;
-    let mut states = States::new(lengths.len(), longest);
+    let room = [(stack, &lengths[..])];
+    check_room(&loaded.config.model, &room, available_bytes)?;
+    let count = lengths.len();
+    let mut states = States::new("", lengths);
     let (mut space, mut batch) = (ForecasterSpace::default(), SequenceBatch::default());
     loaded.model.pack(&mut space, false);
-    for at in 0..lengths.len() {
+    for at in 0..count {
         examples.fill(&[at], &mut batch);
         compute.run(|| loaded.model.answer(compute, &mut space, &batch, None));
         let rows = Rows {
             steps: &batch.steps,
             sequences: &[at],
         };
-        states.add(stack, space.encoder.stack(), &rows, config.bidirectional);
+        states.add(stack, space.encoder.stack(), &rows);
     }
-    states.write(&lengths)
+    file(&[states])
+}
+
+/// The states of a model that writes over pairs, `most` of them at most, the decoder being given each target: an `.npz` file's
+/// bytes.
+///
+/// # Errors
+/// As [`of_sequences`].
+pub fn of_pairs(
+    loaded: &LoadedWriter,
+    compute: &Compute,
+    (raw, name): (&RawPairs, &str),
+    most: usize,
+    available_bytes: Option<u64>,
+) -> Result<Vec<u8>> {
+    let model = &loaded.model;
+    // A picture's encoder has no recurrent layer.
+    let encoder = match &model.encoder.body {
+        Body::Recurrent(stack) => Some(stack),
+        Body::FeedForward(..) | Body::Direct => None,
+    };
+    let DecoderBody::Recurrent(_, decoder) = &model.decoder.body else {
+        return Err(no_states(&loaded.path));
+    };
+    let examples = loaded.encoding.encode(raw, name)?.examples;
+    let count = examples.len().min(most);
+    let (sources, targets): (Vec<usize>, Vec<usize>) =
+        (0..count).map(|pair| examples.lengths(pair)).unzip();
+    let mut room = vec![(decoder, &targets[..])];
+    room.extend(encoder.map(|stack| (stack, &sources[..])));
+    check_room(&loaded.config.model, &room, available_bytes)?;
+    let mut read = encoder.map(|stack| (stack, States::new("encoder.", sources)));
+    let mut written = States::new("decoder.", targets);
+    let mut space = EncoderDecoderSpace::default();
+    let (mut source, mut target) = (SequenceBatch::default(), TargetBatch::default());
+    model.pack(&mut space, false);
+    for pair in 0..count {
+        examples.fill(&[pair], &mut source, &mut target);
+        compute.run(|| model.loss(compute, &mut space, &source, &target));
+        let sequences = &[pair];
+        let rows = |steps| Rows { steps, sequences };
+        if let Some((stack, states)) = &mut read {
+            states.add(stack, space.encoder.stack(), &rows(&source.steps));
+        }
+        written.add(decoder, space.decoder.stack(), &rows(&target.steps));
+    }
+    let mut parts: Vec<States> = read.map(|(_, states)| states).into_iter().collect();
+    parts.push(written);
+    file(&parts)
 }

@@ -18,22 +18,7 @@ pub(super) fn run(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Ex
     let available_bytes = machine::available_bytes();
     let most = usize::try_from(args.max).unwrap_or(usize::MAX);
     let mut model = AnyModel::open(&args.model)?;
-    if let AnyModel::Writer(loaded) = &model {
-        return Err(failure(
-            format!(
-                "`{}` is a model of the task `{}`: its states depend on what it writes",
-                loaded.path.display(),
-                loaded.config.task
-            ),
-            "`refrain inspect attention` draws what it looks at while it writes",
-        ));
-    }
-    let source = Source {
-        data: &args.data,
-        format: args.format,
-        text_column: args.text_column.as_deref(),
-        ..Source::default()
-    };
+    let source = Source::new(&args.material, false);
     let material = material::read(&model, &source, most)?;
     let bytes = match (&mut model, &material) {
         (AnyModel::LanguageModel(loaded), Material::Tokens(ids)) => {
@@ -44,6 +29,9 @@ pub(super) fn run(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Ex
         }
         (AnyModel::Forecaster(loaded), Material::Numbers(raw)) => {
             states::of_numbers(loaded, &compute, raw, most, available_bytes)?
+        }
+        (AnyModel::Writer(loaded), Material::Pairs(raw, name)) => {
+            states::of_pairs(loaded, &compute, (raw, name), most, available_bytes)?
         }
         _ => {
             return Err(failure(
