@@ -65,8 +65,11 @@ fn range(axis: &Axis, places: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         Some((low.min(place), high.max(place)))
     });
     let (mut low, mut high) = ends?;
-    if axis.from_zero && axis.scale == Scale::Linear {
+    if (axis.from_zero || axis.parts) && axis.scale == Scale::Linear {
         (low, high) = (low.min(0.0), high.max(0.0));
+    }
+    if axis.parts {
+        high = high.max(1.0);
     }
     if high - low < 1e-12 * (1.0 + low.abs()) {
         (low, high) = (low - 0.5, high + 0.5);

@@ -57,6 +57,8 @@ pub struct Axis {
     pub scale: Scale,
     /// Whether it begins at zero (linear only).
     pub from_zero: bool,
+    /// Whether its values are parts of one, so that it shows all from 0 to 1 (linear only).
+    pub parts: bool,
     /// Whether its values are whole numbers, so that ticks are.
     pub whole: bool,
 }
@@ -328,8 +330,11 @@ impl Axis {
             return (low / air, high * air);
         }
         let (mut low, mut high) = bounds.unwrap_or((0.0, 1.0));
-        if self.from_zero {
+        if self.from_zero || self.parts {
             (low, high) = (low.min(0.0), high.max(0.0));
+        }
+        if self.parts {
+            high = high.max(1.0);
         }
         if self.whole {
             return (low, if high > low { high } else { low + 1.0 });
@@ -342,7 +347,7 @@ impl Axis {
         } else {
             0.5
         };
-        let floor = if self.from_zero && low == 0.0 {
+        let floor = if (self.from_zero || self.parts) && low == 0.0 {
             0.0
         } else {
             low - air
@@ -392,6 +397,10 @@ impl Axis {
     }
 }
 
+/// A logarithmic axis that goes beyond these has powers of ten as labels.
+const POWERS_BELOW: f64 = 0.5e-4;
+const POWERS_FROM: f64 = 0.5e9;
+
 /// Powers of ten, or every second or third of them, or with values between where there are few.
 fn log_ticks((low, high): (f64, f64), count: f64) -> Vec<Tick> {
     let first = libm::floor(libm::log10(low)) as i32;
@@ -403,15 +412,24 @@ fn log_ticks((low, high): (f64, f64), count: f64) -> Vec<Tick> {
         0.5..0.7 => &[1.0, 3.0],
         _ => &[1.0],
     };
-    (first..=last)
+    let values: Vec<f64> = (first..=last)
         .filter(|exponent| exponent.rem_euclid(every as i32) == 0)
         .flat_map(|exponent| multiples.iter().map(move |m| m * power_of_ten(exponent)))
         .filter(|value| (low..=high).contains(value))
-        .map(|value| Tick {
-            value,
-            label: tick_label(value, value, value),
-        })
-        .collect()
+        .collect();
+    // One notation for all of an axis.
+    let as_powers = values
+        .iter()
+        .any(|value| !(POWERS_BELOW..POWERS_FROM).contains(value));
+    let tick = |value: f64| Tick {
+        value,
+        label: if as_powers {
+            format!("{value:.0e}")
+        } else {
+            tick_label(value, value, value)
+        },
+    };
+    values.into_iter().map(tick).collect()
 }
 
 struct Tick {

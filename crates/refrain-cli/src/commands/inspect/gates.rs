@@ -85,6 +85,7 @@ fn charts(found: &[GateUse]) -> Vec<Chart> {
         });
         let axis = |side: &str| Axis {
             label: format!("{side}-saturated, part of the steps"),
+            parts: true,
             ..Axis::default()
         };
         letters::chart(gates[0].name.clone(), (axis("left"), axis("right")), series)

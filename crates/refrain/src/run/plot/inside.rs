@@ -285,7 +285,7 @@ pub fn gates_svg(found: &[GateUse]) -> Result<String> {
         });
         let axis = |label: String| Axis {
             label,
-            from_zero: true,
+            parts: true,
             ..Axis::default()
         };
         Chart {

@@ -51,12 +51,18 @@ fn ticks_are_round_and_of_one_unit() {
         ..Axis::default()
     };
     assert_eq!(labels(&whole, (0.0, 2.0), 8.0), "0 1 2");
+    let parts = Axis {
+        parts: true,
+        ..Axis::default()
+    };
+    assert_eq!(parts.range([0.2, 0.3].into_iter()), (0.0, 1.05));
     let log = Axis {
         scale: Scale::Log,
         ..Axis::default()
     };
     assert_eq!(labels(&log, (0.3, 9.0), 5.0), "0.5 1 2 5");
-    assert_eq!(labels(&log, (1e-6, 1e6), 4.0), "1e-6 0.001 1 1000 1M");
+    assert_eq!(labels(&log, (1e-6, 1e6), 4.0), "1e-6 1e-3 1e0 1e3 1e6");
+    assert_eq!(labels(&log, (1e-4, 1e4), 4.0), "0.0001 0.01 1 100 10k");
     assert_eq!(labels(&log, (0.42, 0.58), 4.0), "0.45 0.50 0.55");
 }
 

@@ -460,7 +460,7 @@ fn small(
             label: label.into(),
             scale,
             from_zero: scale == Scale::Linear,
-            whole: false,
+            ..Axis::default()
         },
         right: None,
         series,
