@@ -205,6 +205,12 @@ fn settings_that_do_not_go_together_are_named() {
     misused(
         &place,
         &series,
+        &["--cell=mlp", "--window=4"],
+        &["`window` is 4", "all at once"],
+    );
+    misused(
+        &place,
+        &series,
         &["--tokens=char"],
         &["`tokens` is `char`", "`task forecast` has no such setting"],
     );

@@ -231,6 +231,21 @@ fn settings_of_every_kind_go_through() {
     );
     let said = &lines_of(&["predict", &run, &place.name("series.csv"), "--json"])[0];
     assert_eq!(said["columns"], serde_json::json!(["warm"]));
+    for (run, flags, line) in [
+        ("near", &["--window=3"][..], "window = 3\n"),
+        ("far", &[], "window = 16\n"),
+    ] {
+        let flags = [&["--steps=2", "--cell=mlp", "--json"], flags].concat();
+        let (data, run) = (place.name("rolls.npz"), place.name(run));
+        succeed(refrain(&["train", "forecast", &data, "-o", &run]).args(flags));
+        let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
+        assert!(config.contains(line), "{config}");
+        assert_eq!(
+            succeed(&mut refrain(&["train", "--resume", &run, "--json"]))["steps"],
+            2
+        );
+        assert!(number(&lines_of(&["evaluate", &run, &data, "--json"])[0]["mse"]) > 0.0);
+    }
     let mut text = "a,b\n".to_owned();
     (0..120).for_each(|at| text += &format!("{},7.5\n", at % 6));
     let data = place.write("constant.csv", text.as_bytes());

@@ -123,7 +123,6 @@ pub const DEFAULTS: &[DefaultSetting] = &[
     of(LM, "window", "16"),
     of(TAG, "window", "5"),
     of(WRITERS, "window", "5"),
-    of(FORECAST, "window", "16"),
     of(LM, "dropout", "0.1"),
     of(LABELS, "dropout", "0.4"),
     of(FORECAST, "dropout", "0.3"),

@@ -64,6 +64,9 @@ pub struct Resolved {
     pub anchor: Option<Anchor>,
     /// Whether a window has a linear way to the answer; `None` as `context`.
     pub shortcut: Option<bool>,
+    /// Steps that the plain network sees of a sequence where it forecasts every step; `None` until the data has been read, or
+    /// where that sees a window whole. Of the other tasks the model says it.
+    pub window: Option<usize>,
     /// What happens to a bad row.
     pub on_bad_row: OnBadRow,
     /// What a text is cut into; `None` until the data has been read, or where it is no text.
@@ -178,6 +181,7 @@ impl Settings {
             loss: settings.loss,
             anchor: settings.anchor,
             shortcut: settings.shortcut,
+            window: optional_size("window", settings.window)?,
             on_bad_row: settings.on_bad_row.unwrap_or(OnBadRow::Error),
             tokens: settings.tokens,
             words: settings.words()?,
@@ -498,7 +502,10 @@ impl Resolved {
             pooling: scoped!(pooling, model.pooling),
             attention: scoped!(attention, model.attention),
             characters: self.characters,
-            window: scoped!(window, model.window as u64),
+            window: match self.task {
+                Task::Forecast => self.window.map(|steps| steps as u64),
+                _ => scoped!(window, model.window as u64),
+            },
             dropout: Some(model.dropout),
             recurrent_dropout: scoped!(recurrent_dropout, model.recurrent_dropout),
             tie_weights: scoped!(tie_weights, model.tie_weights),

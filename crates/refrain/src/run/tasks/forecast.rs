@@ -8,9 +8,10 @@ use crate::data::forecast::{
     FittedForecast, ForecastExamples, ForecastMode, ForecastOptions, ForecastSources, demo_parts,
     fit, read_forecast_parts,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::ForecastReport;
-use crate::models::{Forecaster, falling_order};
+use crate::models::{Forecaster, Output, falling_order};
+use crate::nn::CellKind;
 use crate::run::Given;
 use crate::run::forecast::forecaster_file;
 use crate::run::graph::Graph;
@@ -18,6 +19,9 @@ use crate::run::settings::Resolved;
 use crate::train::{
     FORECAST_SCORED_ROWS, ForecastData, ForecastPart, ForecastTask, Purpose, Score, keyed_rng,
 };
+
+/// Steps that the plain network sees of a sequence, unless it is told.
+const WINDOW: usize = 16;
 
 impl RunTask for ForecastTask {
     fn model_file(&self, config: &Resolved, trained: Map<String, Value>) -> ModelFile {
@@ -62,7 +66,10 @@ impl RunTask for ForecastTask {
 }
 
 /// Writes what the data decided into the settings, so that a resume reads it alike.
-fn settle(config: &mut Resolved, fitted: &FittedForecast) {
+///
+/// # Errors
+/// [`Error::Setting`] of `window` where the plain network sees all at once.
+fn settle(config: &mut Resolved, fitted: &FittedForecast) -> Result<()> {
     let encoding = &fitted.encoding;
     config.loss = Some(encoding.loss);
     match encoding.mode {
@@ -74,6 +81,22 @@ fn settle(config: &mut Resolved, fitted: &FittedForecast) {
         }
         ForecastMode::NextStep {} | ForecastMode::Given { .. } => config.horizon = Some(1),
     }
+    if config.model.cell != CellKind::Mlp {
+        return Ok(());
+    }
+    if encoding.mode.output() == Output::Sequence {
+        if let Some(window) = config.window {
+            return Err(Error::Setting {
+                name: "window".into(),
+                found: window.to_string(),
+                expected: "nothing: the plain network sees the steps of an answer all at once".into(),
+                hint: "leave it out; `--context` tells how many steps of a series there are".into(),
+            });
+        }
+    } else {
+        config.model.window = *config.window.get_or_insert(WINDOW);
+    }
+    Ok(())
 }
 
 /// Reads the data, makes the encoding of the training part, estimates the memory.
@@ -110,7 +133,7 @@ pub(super) fn prepare(
         bidirectional: config.model.bidirectional,
     };
     let fitted = fit(&parts, &options)?;
-    settle(config, &fitted);
+    settle(config, &fitted)?;
     let memory_bytes = memory(config, &fitted, given)?;
     let mut notes = parts.notes;
     notes.extend(fitted.notes);
