@@ -30,15 +30,49 @@ impl Table {
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
+
+    /// The columns that a terminal of some width has room for, and again the next ones: tables that each begin with the same
+    /// `keys`, columns of this one.
+    pub(crate) fn parts(&self, width: usize, keys: &[usize]) -> Vec<Self> {
+        let taken = |columns: &[usize]| {
+            let widths = columns.iter().map(|&column| self.width(column));
+            widths.sum::<usize>() + 2 * columns.len().saturating_sub(1)
+        };
+        let mut parts = Vec::new();
+        let mut columns = keys.to_vec();
+        for column in (0..self.columns.len()).filter(|column| !keys.contains(column)) {
+            columns.push(column);
+            if columns.len() > keys.len() + 1 && taken(&columns) > width {
+                columns.pop();
+                parts.push(self.of(&columns));
+                columns = [keys, &[column]].concat();
+            }
+        }
+        parts.push(self.of(&columns));
+        parts
+    }
+
+    fn of(&self, columns: &[usize]) -> Self {
+        let cells = |row: &Vec<String>| {
+            let cells = columns.iter().map(|&column| row.get(column).cloned());
+            cells.map(Option::unwrap_or_default).collect()
+        };
+        Self {
+            columns: columns.iter().map(|&column| self.columns[column]).collect(),
+            rows: self.rows.iter().map(cells).collect(),
+        }
+    }
+
+    /// The width of a column's widest cell.
+    pub(crate) fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.width()).max().unwrap_or(0)
+    }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.width()).max().unwrap_or(0)
-        };
-        let widths: Vec<_> = (0..self.columns.len()).map(width).collect();
+        let widths: Vec<_> = (0..self.columns.len()).map(|at| self.width(at)).collect();
         for row in &self.rows {
             let mut line = String::new();
             for ((cell, align), width) in row.iter().zip(&self.columns).zip(&widths) {
@@ -78,6 +112,27 @@ mod tests {
         table.row(["abc".into(), "10".into(), String::new()]);
         table.row(["a".into()]);
         assert_eq!(table.to_string(), "가    1  x\nabc  10\na\n");
+    }
+
+    #[test]
+    fn a_wide_table_comes_in_parts_that_begin_with_its_keys() {
+        let mut table = Table::new([Align::Left, Align::Left, Align::Right, Align::Right]);
+        table.row(["layer", "gate", "mean", "deviation"].map(String::from));
+        table.row(["rnn_l0", "f", "0.5", "0.25"].map(String::from));
+        let shown = |width, keys: &[usize]| {
+            let parts = table.parts(width, keys);
+            parts.iter().map(Table::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(80, &[0, 1]), [table.to_string()]);
+        assert_eq!(shown(29, &[0, 1]).len(), 1, "it just fits");
+        assert_eq!(
+            shown(28, &[0, 1]),
+            [
+                "layer   gate  mean\nrnn_l0  f      0.5\n",
+                "layer   gate  deviation\nrnn_l0  f          0.25\n"
+            ]
+        );
+        assert_eq!(shown(1, &[0]).len(), 3, "one column at least");
     }
 
     #[test]

@@ -113,6 +113,8 @@ fn wrong_usage_is_told_before_anything_is_run() {
         (&["--quick"], 2, "no experiment was named"),
         (&["--all", "-o", "a.svg"], 2, "one picture"),
         (&["vanishing", "-o", "a.txt"], 2, ".txt"),
+        (&["--all", "-o", "Cargo.toml/page"], 1, "Cargo.toml"),
+        (&["vanishing", "-o", "none/a.svg"], 1, "none"),
     ] {
         let output = output(args);
         let error = String::from_utf8(output.stderr).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
-use refrain::data::Format;
+use refrain::data::{Format, OnBadRow};
 
 use super::{BeamArgs, one_of};
 
@@ -54,6 +54,10 @@ pub(crate) struct MaterialArgs {
     /// The folder or the `.npz` with the pictures (caption).
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) images: Option<PathBuf>,
+
+    /// What happens at a row that cannot be used.
+    #[arg(long, value_name = "WHAT", value_parser = one_of::<OnBadRow>(OnBadRow::NAMES), default_value_t = OnBadRow::Error)]
+    pub(crate) on_bad_row: OnBadRow,
 }
 
 /// Measure how far gradients reach: the norm of d loss / d state against the distance between them.

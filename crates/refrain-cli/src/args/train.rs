@@ -349,7 +349,7 @@ struct TrainingFlags {
     #[arg(long, value_name = "N")]
     save_every: Option<u64>,
 
-    /// Look inside the model every so many steps: gradients (lm), spectrum, gates, between commas.
+    /// Look inside the model every so many steps: gradients, spectrum, gates, between commas.
     #[arg(long, value_name = "WHAT,WHAT", value_delimiter = ',', hide_possible_values = true, value_parser = one_of::<WatchKind>(WatchKind::NAMES))]
     watch: Option<Vec<WatchKind>>,
 

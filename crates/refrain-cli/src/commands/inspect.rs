@@ -7,14 +7,14 @@ mod material;
 mod spectrum;
 mod states;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use refrain::checkpoint::write_atomic;
+use refrain::checkpoint::{check_writable, write_atomic};
 use refrain::run::plot::png_of;
 
 use crate::args::{Inspect, InspectArgs};
 use crate::context::Context;
-use crate::errors::{Exit, failure};
+use crate::errors::{Exit, failure, usage};
 
 /// Columns of a chart that is drawn on the terminal.
 const TERMINAL: usize = 80;
@@ -29,10 +29,21 @@ pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<E
     }
 }
 
-/// What a drawing's file is to be, before anything is computed for it.
-fn check_drawing(path: &Path) -> anyhow::Result<()> {
+/// Where a drawing goes and what it is to be, before anything is computed for it.
+fn check_drawing(plot: Option<&Option<PathBuf>>, context: &Context) -> anyhow::Result<()> {
+    let path = match plot {
+        None => return Ok(()),
+        Some(None) if context.json => {
+            return Err(usage(
+                "`--plot` without a file draws on the terminal, and `--json` writes an object there",
+                "name a file that ends in .svg or .png, or leave one of them out",
+            ));
+        }
+        Some(None) => return Ok(()),
+        Some(Some(path)) => path,
+    };
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("svg" | "png") => Ok(()),
+        Some("svg" | "png") => Ok(check_writable(path)?),
         _ => Err(failure(
             format!("`{}` has no ending that tells what to draw", path.display()),
             "name a file that ends in .svg or .png",

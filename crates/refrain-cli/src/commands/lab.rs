@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use refrain::checkpoint::write_atomic;
+use refrain::checkpoint::{check_writable, write_atomic};
 use refrain::lab::{self, Conditions, Drawing, EXPERIMENTS, Experiment, Figures, Outcome};
 use refrain::run::plot::png_of;
 use serde_json::{Value, json};
@@ -35,6 +35,14 @@ pub(crate) fn run(args: &LabArgs, context: &mut Context) -> anyhow::Result<Exit>
     // What cannot be written is told before anything is run.
     let target = args.output.as_deref().map(|path| target(path, args.all));
     let target = target.transpose()?;
+    match &target {
+        Some(Target::Page(path)) => {
+            make_folder(path)?;
+            check_writable(path)?;
+        }
+        Some(Target::Svg(path) | Target::Png(path)) => check_writable(path)?,
+        None => {}
+    }
     let mut outcomes = Vec::new();
     for experiment in chosen {
         let start = Instant::now();
@@ -168,19 +176,22 @@ fn pictures(path: &Path, outcomes: &[Outcome]) -> anyhow::Result<Vec<(PathBuf, S
     Ok(named)
 }
 
-/// Writes a file whole, and its folder where there is none.
-fn write_file(context: &Context, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        std::fs::create_dir_all(folder).map_err(|error| {
-            failure(
-                format!("cannot make `{}`: {error}", folder.display()),
-                "name a folder that can be written to",
-            )
-        })?;
+/// Makes the folder of a page where there is none.
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                failure(
+                    format!("cannot make `{}`: {error}", folder.display()),
+                    "name a folder that can be written to",
+                )
+            })
+        }
+        _ => Ok(()),
     }
+}
+
+fn write_file(context: &Context, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write_atomic(path, bytes)?;
     context.notice(&format!("written: {}", path.display()));
     Ok(())
@@ -270,44 +281,33 @@ fn figures(context: &mut Context, figures: &Figures) -> anyhow::Result<()> {
             false => Align::Left,
         });
         let aligns: Vec<_> = aligns.collect();
-        for columns in narrow(table, &aligns) {
-            write!(context.out, "{columns}")?;
+        for (at, part) in narrow(table, &aligns).into_iter().enumerate() {
+            let gap = if at > 0 { "\n" } else { "" };
+            write!(context.out, "{gap}{part}")?;
         }
     }
     writeln!(context.out)?;
     Ok(())
 }
 
-/// A table in as many parts as it takes for none to be wider than the terminal; each begins with the first column.
-fn narrow(table: &lab::Table, aligns: &[Align]) -> Vec<String> {
-    let part = |columns: &[usize]| {
-        let mut shown = Table::new(columns.iter().map(|&at| aligns[at]));
-        // The names of columns in lines of about nine letters.
-        let heads = columns.iter().map(|&at| wrapped(&table.columns[at], 9));
-        let heads: Vec<_> = heads.collect();
-        for line in 0..heads.iter().map(Vec::len).max().unwrap_or(0) {
-            let names = heads.iter().map(|head| head.get(line));
-            shown.row(names.map(|name| name.cloned().unwrap_or_default()));
-        }
-        for row in &table.rows {
-            let cells = columns.iter().filter_map(|&at| row.get(at));
-            shown.row(cells.map(lab::Figure::shown));
-        }
-        shown.to_string()
-    };
-    let fits = |text: &str| text.lines().all(|line| line.chars().count() <= WIDTH);
-    let mut parts: Vec<String> = Vec::new();
-    let mut columns = vec![0];
-    for at in 1..table.columns.len() {
-        columns.push(at);
-        if columns.len() > 2 && !fits(&part(&columns)) {
-            columns.pop();
-            parts.push(part(&columns) + "\n");
-            columns = vec![0, at];
-        }
+/// A table in as many parts as it takes for none to be wider than the terminal; each begins with the columns that tell the
+/// rows apart.
+fn narrow(table: &lab::Table, aligns: &[Align]) -> Vec<Table> {
+    let mut shown = Table::new(aligns.iter().copied());
+    // The names of columns in lines of about nine letters.
+    let heads: Vec<_> = table.columns.iter().map(|name| wrapped(name, 9)).collect();
+    for line in 0..heads.iter().map(Vec::len).max().unwrap_or(0) {
+        let names = heads.iter().map(|head| head.get(line));
+        shown.row(names.map(|name| name.cloned().unwrap_or_default()));
     }
-    parts.push(part(&columns));
-    parts
+    for row in &table.rows {
+        shown.row(row.iter().map(lab::Figure::shown));
+    }
+    let texts = aligns.iter().take_while(|&&align| align == Align::Left);
+    let keys: Vec<usize> = (0..texts.count().max(1)).collect();
+    let taken: usize = keys.iter().map(|&column| shown.width(column) + 2).sum();
+    let keys = if taken > WIDTH / 2 { &keys[..1] } else { &keys };
+    shown.parts(WIDTH, keys)
 }
 
 fn paragraph(context: &mut Context, text: &str, indent: &str) -> anyhow::Result<()> {
@@ -366,6 +366,7 @@ mod tests {
             rows: vec![(0..columns).map(cell).collect(); 2],
         };
         let parts = narrow(&table, &vec![Align::Left; columns]);
+        let parts: Vec<String> = parts.iter().map(Table::to_string).collect();
         assert_eq!(parts.len(), 2, "{parts:?}");
         for part in &parts {
             assert!(

@@ -39,10 +39,24 @@ pub(crate) fn chart(
     }
 }
 
-/// The letter of a series.
-fn letter(at: usize) -> char {
-    let mut letters = ('a'..='z').chain('A'..='Z').cycle();
-    letters.nth(at).unwrap_or(SEVERAL)
+/// The signs of series: their names where those are letters, which differ; else capitals, since small letters name states and
+/// gates.
+fn signs(names: &[&str]) -> Vec<char> {
+    let letters: Vec<char> = names.iter().filter_map(|name| single(name)).collect();
+    let mut known = letters.clone();
+    known.sort_unstable();
+    known.dedup();
+    if known.len() == names.len() {
+        return letters;
+    }
+    let mut capitals = ('A'..='Z').chain('a'..='z').cycle();
+    names.iter().filter_map(|_| capitals.next()).collect()
+}
+
+fn single(name: &str) -> Option<char> {
+    let mut letters = name.chars();
+    let first = letters.next().filter(char::is_ascii_alphabetic)?;
+    letters.next().is_none().then_some(first)
 }
 
 /// Where series meet, none hides the others.
@@ -71,7 +85,12 @@ fn range(axis: &Axis, places: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     if axis.parts {
         high = high.max(1.0);
     }
-    if high - low < 1e-12 * (1.0 + low.abs()) {
+    // What rounding tells apart is no difference to look at.
+    let least = match axis.scale {
+        Scale::Linear => 1e-9 * (1.0 + low.abs()),
+        Scale::Log => 0.04,
+    };
+    if high - low < least {
         (low, high) = (low - 0.5, high + 0.5);
     }
     Some((low, high))
@@ -107,6 +126,8 @@ pub(crate) fn drawn(chart: &Chart, ends: Ends, width: usize) -> String {
             .iter()
             .filter(|series| !series.label.is_empty())
     };
+    let names: Vec<&str> = named().map(|series| series.label.as_str()).collect();
+    let signs = signs(&names);
     let all = || named().flat_map(|series| series.points.iter().filter_map(point));
     let (x_range, y_range) = match ends {
         Ends::Values => (
@@ -130,15 +151,18 @@ pub(crate) fn drawn(chart: &Chart, ends: Ends, width: usize) -> String {
             let row = share(y, y_low, y_high, HEIGHT - 1);
             let cell = &mut grid[HEIGHT - 1 - row][column];
             *cell = match *cell {
-                ' ' => letter(at),
-                other if other == letter(at) => other,
+                ' ' => signs[at],
+                other if other == signs[at] => other,
                 _ => SEVERAL,
             };
         }
     }
-    let names = named().enumerate();
+    let names = signs.iter().zip(&names);
     let mut legend: Vec<_> = names
-        .map(|(at, series)| format!("{} {}", letter(at), series.label))
+        .map(|(sign, name)| match single(name) {
+            Some(letter) if letter == *sign => format!("{sign}"),
+            _ => format!("{sign} {name}"),
+        })
         .collect();
     if grid.iter().flatten().any(|&cell| cell == SEVERAL) {
         legend.push(format!("{SEVERAL} several"));

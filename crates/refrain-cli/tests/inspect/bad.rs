@@ -20,9 +20,9 @@ fn what_is_not_there_is_named() {
         place.language_model("plain", &["--steps=2", "--cell=mlp"]),
     );
     for what in ["gradients", "gates"] {
-        refused(&["inspect", what, &plain, &text], 1, "no recurrent layer");
+        refused(&["inspect", what, &plain, &text], 1, "plain network");
     }
-    refused(&["inspect", "spectrum", &plain], 1, "no recurrent layer");
+    refused(&["inspect", "spectrum", &plain], 1, "plain network");
     let short = place.name("short.txt");
     let gradients = ["inspect", "gradients", &model];
     let of = |more: &[&'static str]| -> Vec<String> {
@@ -101,6 +101,19 @@ fn what_a_task_does_not_have_is_refused_by_name() {
         1,
         "label",
     );
+    refused(
+        &["inspect", "spectrum", &model, "--plot"],
+        2,
+        "`--plot` without a file",
+    );
+    for (output, expected) in [("states.txt", ".npz"), ("none/states.npz", "none")] {
+        let output = place.name(output);
+        let args = ["inspect", "states", &model, &reviews, "-o", &output];
+        refused(&args, 1, expected);
+    }
+    let lost = place.name("none/drawing.svg");
+    refused(&["inspect", "spectrum", &model, "--plot", &lost], 1, "none");
+    assert!(!place.path("none").exists());
     // Gates need no labels.
     succeed(&mut refrain(&[
         "inspect", "gates", &model, &reviews, "--json",

@@ -10,7 +10,7 @@ use refrain::{Compute, Isa};
 use serde_json::Value;
 
 use super::npz::{array, lengths};
-use super::support::{refrain, succeed};
+use super::support::{output, refrain, succeed};
 use super::{Place, json, names, numbers, printed};
 
 #[test]
@@ -190,6 +190,50 @@ fn gates_are_those_that_states_writes() {
 }
 
 #[test]
+fn what_a_model_does_not_know_is_counted() {
+    let place = Place::new();
+    let model = place.language_model("run", &[]);
+    place.write(
+        "odd.txt",
+        &format!("\u{416}\u{416}{}", "one two ".repeat(20)),
+    );
+    let odd = place.name("odd.txt");
+    assert_eq!(json(&["inspect", "gates", &model, &odd])["unknown"], 2);
+    let gradients = ["inspect", "gradients", &model, &odd, "--max-distance=5"];
+    assert_eq!(json(&gradients)["unknown"], 2);
+    let output = output(&mut refrain(&["inspect", "gates", &model, &odd]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("2 symbols or words"), "{said}");
+}
+
+#[test]
+fn words_stand_in_what_a_prediction_rests_on() {
+    let place = Place::new();
+    let (text, drawing) = (place.name("text.txt"), place.name("words.svg"));
+    let model = place.language_model("run", &["--tokens=word"]);
+    let args = [
+        "inspect",
+        "gradients",
+        &model,
+        &text,
+        "--max-distance=5",
+        "--positions=20",
+    ];
+    let plot = format!("--plot={drawing}");
+    let table = printed(&[&args[..], &[&plot]].concat());
+    let bars = "\u{2588}".repeat(2);
+    assert!(table.contains(&bars), "{table}");
+    let words = table.lines().find(|line| line.contains("before"));
+    let at = table.find(words.unwrap()).unwrap();
+    let line = table[at..].lines().nth(1).unwrap();
+    assert!(line.trim().contains(' '), "words stand apart: {line}");
+    let svg = fs::read_to_string(drawing).unwrap();
+    let words = ["one", "two", "three", "four", "five", "six"];
+    let written = words.map(|word| svg.matches(&format!(">\n{word}\n<")).count());
+    assert!(written.iter().sum::<usize>() >= 3, "{written:?}");
+}
+
+#[test]
 fn states_of_a_translator_are_those_of_both_parts() {
     let place = Place::new();
     let out = place.name("states.npz");
@@ -296,6 +340,10 @@ fn every_task_can_be_looked_into() {
             .iter()
             .flat_map(|name| ["i", "f", "g", "o"].map(|gate| format!("{name} {gate}")));
         assert_eq!(names(&found, &["name", "gate"]), gates.collect::<Vec<_>>());
+        if task == "forecast" {
+            let steps = found["layers"][0]["steps"].as_u64().unwrap();
+            assert!(steps > 1000, "all windows, not one: {steps}");
+        }
         let found = json(&["inspect", "spectrum", &model]);
         let found = names(&found, &["name"]);
         assert!(

@@ -38,8 +38,8 @@ fn watching_changes_nothing_and_is_written_down() {
             .collect();
         assert_eq!(
             steps,
-            [7, 14, 21, 28, 30],
-            "every seventh step, and the last"
+            [0, 7, 14, 21, 28, 30],
+            "at the start, every seventh step, and the last"
         );
         let gates = match cell {
             "--cell=lstm" => 4,
@@ -62,8 +62,14 @@ fn watching_changes_nothing_and_is_written_down() {
         }
         assert_ne!(events[0]["spectrum"], events[1]["spectrum"]);
         let report = fs::read_to_string(place.path(&watching).join("report.html")).unwrap();
-        for panel in ["watch-gradients", "watch-spectrum", "watch-gates"] {
+        for panel in ["watch-reach", "watch-gradients"] {
             assert!(report.contains(&format!("id=\"{panel}\"")), "no {panel}");
+        }
+        for panel in ["watch-spectrum", "watch-gates", "watch-saturation"] {
+            for layer in ["rnn_l0", "rnn_l1"] {
+                let id = format!("id=\"{panel}-{layer}\"");
+                assert!(report.contains(&id), "no {id}");
+            }
         }
         let report = fs::read_to_string(place.path(&plain).join("report.html")).unwrap();
         assert!(!report.contains("watch-"));
@@ -93,14 +99,14 @@ fn a_killed_run_that_is_resumed_has_seen_the_same() {
     );
     succeed(&mut resume());
     let events = watched(&place.path("whole"));
-    assert_eq!(events.len(), 12);
+    assert_eq!(events.len(), 13);
     assert_eq!(watched(&place.path("killed")), events);
     let last = |run: &str| fs::read(place.path(run).join("last.safetensors")).unwrap();
     assert!(last("killed") == last("whole"));
 }
 
 #[test]
-fn other_tasks_have_their_matrices_and_gates_watched() {
+fn other_tasks_are_watched_too() {
     let place = Place::new();
     for (task, data, layer) in [
         ("classify", &["reviews.tsv"][..], "rnn_l0_reverse"),
@@ -114,13 +120,17 @@ fn other_tasks_have_their_matrices_and_gates_watched() {
             task,
             data,
             &watching,
-            &["--steps=4", "--watch=spectrum,gates", "--watch-every=2"],
+            &[
+                "--steps=4",
+                "--watch=gradients,spectrum,gates",
+                "--watch-every=2",
+            ],
         );
         let last = |run: &str| fs::read(place.path(run).join("last.safetensors")).unwrap();
         assert!(last(task) == last(&watching), "{task}");
         let events = watched(&place.path(&watching));
-        assert_eq!(events.len(), 2, "{task}");
-        for part in ["gates", "spectrum"] {
+        assert_eq!(events.len(), 3, "{task}");
+        for part in ["gates", "spectrum", "gradients"] {
             let found = events[1][part].as_array().unwrap();
             assert!(
                 found.iter().any(|gate| gate["name"] == layer),
@@ -148,12 +158,6 @@ fn what_cannot_be_watched_is_refused_by_name() {
             "`watch-every` is 0",
         ),
         ("lm", "text.txt", &["--watch=everything"], "everything"),
-        (
-            "classify",
-            "reviews.tsv",
-            &["--watch=gradients"],
-            "`watch` is `gradients`",
-        ),
     ] {
         let args = place.training(task, &[data], "run", more);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

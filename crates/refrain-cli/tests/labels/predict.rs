@@ -10,7 +10,9 @@ use refrain::data::table::TableColumns;
 use refrain::data::{NpzWriter, OnBadRow};
 use refrain::models::{LabellerSpace, SequenceBatch};
 use refrain::run::labels::LoadedLabeller;
-use refrain::run::states::of_sequences;
+use refrain::run::look::{Material, Reading};
+use refrain::run::model::AnyModel;
+use refrain::run::states::states;
 use refrain::{Compute, Isa};
 use serde_json::Value;
 
@@ -330,7 +332,10 @@ fn states_are_those_that_the_encoder_gives() {
             assert_eq!(array(&npz, &format!("{gate}_l0")).0, shape);
         }
         let compute = Compute::single(Isa::detect());
-        let refused = of_sequences(&loaded, &compute, &raw, &data, Some(1000)).unwrap_err();
+        let mut any = AnyModel::open(model.as_ref()).unwrap();
+        let material = Material::Sequences(raw, data.clone());
+        let reading = Reading::new(&any, material, false).unwrap();
+        let refused = states(&mut any, &compute, &reading, 1000, Some(1000)).unwrap_err();
         assert!(
             matches!(refused, refrain::Error::Memory { .. }),
             "{refused}"

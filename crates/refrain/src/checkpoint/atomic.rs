@@ -20,17 +20,52 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let target = match fs::metadata(path) {
-        Ok(found) if found.is_file() => fs::canonicalize(path)?,
-        Ok(found) if found.is_dir() => return Err(ErrorKind::IsADirectory.into()),
-        Ok(_) => return OpenOptions::new().write(true).open(path)?.write_all(bytes),
-        Err(_) => path.to_owned(),
+/// Sees whether [`write_atomic`] could write a file, before the work that it is to hold: what is there stays as it is.
+///
+/// # Errors
+///
+/// [`Error::Io`] as of [`write_atomic`].
+pub fn check_writable(path: &Path) -> Result<()> {
+    let check = || match target(path)? {
+        Target::Regular(target) => create_temporary(folder_of(&target)).map(drop),
+        Target::Other => OpenOptions::new().write(true).open(path).map(drop),
     };
-    let folder = match target.parent() {
+    check().map_err(|source| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+enum Target {
+    /// A file that is there, links followed, or is to be.
+    Regular(PathBuf),
+    /// A device, a pipe.
+    Other,
+}
+
+fn target(path: &Path) -> io::Result<Target> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => fs::canonicalize(path).map(Target::Regular),
+        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(Target::Other),
+        Err(_) => Ok(Target::Regular(path.to_owned())),
+    }
+}
+
+fn folder_of(target: &Path) -> &Path {
+    match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let target = match target(path)? {
+        Target::Regular(target) => target,
+        Target::Other => return OpenOptions::new().write(true).open(path)?.write_all(bytes),
     };
+    let folder = folder_of(&target);
     let (mut file, temporary) = create_temporary(folder)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -99,6 +134,20 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_can_be_written_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        check_writable(&path).unwrap();
+        assert_eq!(names(dir.path()), [""; 0]);
+        fs::write(&path, "old").unwrap();
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert!(check_writable(dir.path()).is_err());
+        let error = check_writable(&dir.path().join("none/a")).unwrap_err();
+        assert!(error.to_string().contains("none/a"), "{error}");
     }
 
     #[test]

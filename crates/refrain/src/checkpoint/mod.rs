@@ -5,7 +5,7 @@ pub mod container;
 mod model;
 mod tensors;
 
-pub use atomic::write_atomic;
+pub use atomic::{check_writable, write_atomic};
 pub use container::{Container, ContainerBuilder, FORMAT_VERSION};
 pub use model::{ModelFile, Vocabularies};
 pub use tensors::{Tensor, TensorData, Tensors};

@@ -95,8 +95,8 @@ pub struct LayerGradients {
     pub q75: Vec<f64>,
     /// How many losses reach back so far.
     pub count: Vec<usize>,
-    /// Steps from where the median is greatest to where it is half of that, between distances by a straight line; none where
-    /// it does not fall so far.
+    /// Steps from where the median is greatest to where it is half of that, between distances by a straight line, within the
+    /// distances that at least half of the losses reach; none where it does not fall so far.
     pub half_life: Option<f64>,
 }
 
@@ -167,7 +167,10 @@ pub fn summarise(traces: &[Trace], max_distance: usize) -> Vec<LayerGradients> {
             found.q75.push(quantile(&norms, 0.75));
             found.count.push(norms.len());
         }
-        found.half_life = half_life(&found.median);
+        // Few losses that reach farther than the others are no measure of these.
+        let common = found.count.iter();
+        let common = common.take_while(|&&count| 2 * count >= traces.len());
+        found.half_life = half_life(&found.median[..common.count()]);
         found
     };
     (0..layers).map(summary).collect()
@@ -539,6 +542,27 @@ mod tests {
         let found = [0.0, 0.25, 0.5, 0.75, 1.0].map(|at| quantile(&sorted, at));
         assert_eq!(found, [1.0, 1.75, 3.0, 5.0, 8.0]);
         assert_eq!(quantile(&[3.0], 0.75), 3.0);
+    }
+
+    #[test]
+    fn losses_of_few_do_not_make_the_half_life() {
+        let trace = |norms: &[f64]| Trace {
+            position: 0,
+            loss_nats: 0.0,
+            layers: vec![LayerTrace {
+                name: "rnn_l0".into(),
+                state: StateKind::Hidden,
+                norms: norms.to_vec(),
+            }],
+            inputs: Vec::new(),
+        };
+        let near = trace(&[1.0, 0.8]);
+        let far = trace(&[1.0, 0.8, 0.1]);
+        let found = &summarise(&[near.clone(), near.clone(), far.clone()], 9)[0];
+        assert_eq!(found.count, [3, 3, 1]);
+        assert_eq!((found.median[2], found.half_life), (0.1, None));
+        let found = &summarise(&[near, far.clone(), far], 9)[0];
+        assert!((found.half_life.unwrap() - 10.0 / 7.0 * 0.3 - 1.0).abs() < 1e-9);
     }
 
     #[test]

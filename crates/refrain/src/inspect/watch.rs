@@ -4,7 +4,7 @@ use refrain_kernels::{Compute, Scalar};
 use serde::{Deserialize, Serialize};
 
 use super::gates::{GateUse, middle};
-use super::gradients::{LayerGradients, Reach, StateKind, of_text, summarise};
+use super::gradients::{LayerGradients, Reach, StateKind, Trace, of_text, summarise};
 use super::spectrum::{GateSpectrum, spectrum};
 use super::wide;
 use crate::models::LanguageModel;
@@ -12,7 +12,7 @@ use crate::names::named;
 use crate::nn::Parameters;
 
 /// Losses that are carried back, and how far.
-const PROBES: usize = 8;
+pub const PROBES: usize = 8;
 const REACH: Reach = Reach {
     max_distance: 50,
     warm_up: 50,
@@ -172,7 +172,12 @@ pub fn gradients_of_text(
         .map(|at| first + at * places / PROBES.min(places))
         .collect();
     let mut model = wide::language_model(model);
-    let traces = of_text(compute, &mut model, ids, &positions, reach);
-    let layers = summarise(&traces, reach.max_distance);
+    gradients_of(&of_text(compute, &mut model, ids, &positions, reach))
+}
+
+/// What is written down of some losses that were carried back.
+#[must_use]
+pub fn gradients_of(traces: &[Trace]) -> Vec<WatchedGradients> {
+    let layers = summarise(traces, REACH.max_distance);
     layers.iter().map(WatchedGradients::from).collect()
 }

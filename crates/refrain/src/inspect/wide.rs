@@ -2,7 +2,10 @@
 
 use refrain_kernels::Panels;
 
-use crate::models::{BatchInputs, LanguageModel, SequenceBatch};
+use crate::models::{
+    BatchInputs, Body, EncoderDecoder, Forecaster, InputShape, Labeller, LanguageModel, Output,
+    SequenceBatch,
+};
 use crate::nn::Parameters;
 
 /// Gives `to` the numbers of `from`, which must be a model of the same shape.
@@ -35,6 +38,35 @@ pub fn language_model(model: &LanguageModel<f32>) -> LanguageModel<f64> {
         let tied = &wide.embedding.weight.value;
         wide.linear.weight.value.copy_from_slice(tied);
     }
+    wide
+}
+
+/// A labeller of inputs of some shape in f64.
+#[must_use]
+pub fn labeller(model: &Labeller<f32>, shape: &InputShape) -> Labeller<f64> {
+    let mut wide = Labeller::zeros(&model.config, shape, model.output(), model.classes());
+    copy_numbers(model, &mut wide);
+    wide
+}
+
+/// A forecaster in f64.
+#[must_use]
+pub fn forecaster(model: &Forecaster<f32>) -> Forecaster<f64> {
+    let mut wide = Forecaster::zeros(&model.config, model.shape());
+    copy_numbers(model, &mut wide);
+    wide
+}
+
+/// A model that writes, of inputs of some shape, in f64.
+#[must_use]
+pub fn encoder_decoder(model: &EncoderDecoder<f32>, shape: &InputShape) -> EncoderDecoder<f64> {
+    let output = match model.encoder.body {
+        Body::Direct => Output::Features,
+        Body::Recurrent(_) | Body::FeedForward(..) => Output::Steps,
+    };
+    let vocab_size = model.decoder.boundary() as usize;
+    let mut wide = EncoderDecoder::zeros(&model.config, shape, output, vocab_size);
+    copy_numbers(model, &mut wide);
     wide
 }
 

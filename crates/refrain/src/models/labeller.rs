@@ -88,6 +88,12 @@ impl<T: Scalar> Labeller<T> {
         }
     }
 
+    /// What its labels are of.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     /// A model with weights drawn from `rng`.
     #[must_use]
     pub fn new(

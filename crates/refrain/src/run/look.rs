@@ -2,46 +2,94 @@
 
 use rand::Rng;
 use rand::seq::index::sample;
-use refrain_kernels::{Compute, Panels};
+use refrain_kernels::Compute;
 use serde::Serialize;
 
-use super::forecast::LoadedForecaster;
-use super::labels::LoadedLabeller;
 use super::model::{AnyModel, LoadedModel};
-use super::writers::LoadedWriter;
-use crate::data::RawPairs;
-use crate::data::examples::{Labels, NO_LABEL};
-use crate::data::forecast::RawForecast;
+use crate::data::examples::{Examples, Labels};
+use crate::data::forecast::{ForecastExamples, ForecastMode, RawForecast};
 use crate::data::labelled::Raw;
+use crate::data::{PairExamples, RawPairs};
 use crate::error::{Error, Result};
 use crate::inspect::gates::{GateCounter, GateUse};
-use crate::inspect::gradients::{
-    LayerGradients, LayerTrace, Reach, Trace, of_labels, of_numbers, of_pair, of_text, summarise,
-};
+use crate::inspect::gradients::{LayerGradients, LayerTrace, Reach, Trace, of_text, summarise};
 use crate::inspect::spectrum::{GateSpectrum, spectrum};
 use crate::inspect::wide;
-use crate::models::{
-    EncoderDecoder, EncoderDecoderSpace, Forecaster, ForecasterSpace, LabelBatch, Labeller,
-    LabellerSpace, LanguageModel, LanguageModelSpace, ModelConfig, Output, SequenceBatch,
-    TargetBatch, TokenBatch,
-};
+use crate::models::{LanguageModel, LanguageModelSpace, ModelConfig, TokenBatch};
 use crate::nn::CellKind;
-use crate::train::{Purpose, keyed_rng, label_gates, number_gates, pair_gates};
+use crate::train::{
+    Purpose, SingleLoss, keyed_rng, label_gates, label_losses, label_traces, number_gates,
+    number_losses, number_traces, pair_gates, pair_losses, pair_traces,
+};
 
 /// Tokens of a text that are read at once where only the gates are looked at.
 const CHUNK: usize = 256;
 
-/// What a model is to read.
+/// What a model is to look at, as it was read from data.
 #[derive(Clone, Debug)]
 pub enum Material {
-    /// Tokens of a text.
-    Tokens(Vec<u32>),
+    /// Tokens of a text, and how many symbols of it the model does not know.
+    Tokens(Vec<u32>, u64),
     /// Sequences, and the name of where they come from.
     Sequences(Raw, String),
     /// Series or sequences of numbers.
     Numbers(RawForecast),
     /// Sources with targets, and the name of where they come from.
     Pairs(RawPairs, String),
+}
+
+/// What a model looks at.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub(super) content: Content,
+    /// Symbols or words that the model does not know.
+    pub unknown: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Tokens(Vec<u32>),
+    Sequences(Examples),
+    Numbers(ForecastExamples),
+    Pairs(PairExamples),
+}
+
+impl Reading {
+    /// Makes of `material` what `model` reads, with labels or answers where those are wanted.
+    ///
+    /// Of a series all windows are read that have what follows them; the last one, which has not, only where it is the only one
+    /// and no answer is wanted.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] where it is of another kind or shape than the model reads, or has not what is wanted.
+    pub fn new(model: &AnyModel, material: Material, labelled: bool) -> Result<Self> {
+        let (content, unknown) = match (model, material) {
+            (AnyModel::LanguageModel(_), Material::Tokens(ids, unknown)) => {
+                (Content::Tokens(ids), unknown)
+            }
+            (AnyModel::Labeller(loaded), Material::Sequences(raw, name)) => {
+                let encoded = loaded.encoding.encode(&raw, &name, labelled)?;
+                (Content::Sequences(encoded.examples), encoded.unknown)
+            }
+            (AnyModel::Forecaster(loaded), Material::Numbers(raw)) => {
+                let encoding = &loaded.encoding;
+                let examples = match encoding.mode {
+                    ForecastMode::Windows { .. } if !labelled => encoding
+                        .encode(&raw, true)
+                        .or_else(|_| encoding.encode(&raw, false))?,
+                    _ => encoding.encode(&raw, labelled)?,
+                };
+                (Content::Numbers(examples), 0)
+            }
+            (AnyModel::Writer(loaded), Material::Pairs(raw, name)) => {
+                let encoded = loaded.encoding.encode(&raw, &name)?;
+                let unknown = encoded.unknown_sources + encoded.unknown_targets;
+                (Content::Pairs(encoded.examples), unknown)
+            }
+            _ => return Err(wrong_material()),
+        };
+        Ok(Self { content, unknown })
+    }
 }
 
 /// What is asked about gradients.
@@ -64,6 +112,8 @@ pub struct GradientOptions {
 pub struct Gradients {
     /// Losses that were looked back from.
     pub probes: usize,
+    /// Symbols or words of the data that the model does not know.
+    pub unknown: u64,
     /// Every layer and state.
     pub layers: Vec<LayerGradients>,
     /// The tokens that were asked for by themselves.
@@ -89,14 +139,16 @@ pub struct PositionGradients {
 }
 
 fn no_cell(model: &AnyModel, what: &str) -> Error {
-    Error::Model {
-        path: model.path().to_owned(),
-        problem: format!("it has no recurrent layer: there {what} to look at"),
+    Error::Unusable {
+        problem: format!(
+            "`{}` is a plain network, without recurrent layer: there {what} to look at",
+            model.path().display()
+        ),
         hint: "a model with the cell rnn, gru or lstm has them".into(),
     }
 }
 
-fn wrong_material() -> Error {
+pub(super) fn wrong_material() -> Error {
     Error::Unusable {
         problem: "the data is not of the kind that the model reads".into(),
         hint: "`refrain info MODEL` tells what it was trained on".into(),
@@ -149,27 +201,24 @@ pub fn spectra(model: &AnyModel) -> Result<Vec<GateSpectrum>> {
 pub fn gates(
     model: &mut AnyModel,
     compute: &Compute,
-    material: &Material,
+    reading: &Reading,
     most: usize,
 ) -> Result<Vec<GateUse>> {
     if !is_recurrent(&model.config().model) {
         return Err(no_cell(model, "are no gates"));
     }
-    let counter = match (model, material) {
-        (AnyModel::LanguageModel(loaded), Material::Tokens(ids)) => {
+    let counter = match (model, &reading.content) {
+        (AnyModel::LanguageModel(loaded), Content::Tokens(ids)) => {
             text_gates(&mut loaded.model, compute, ids)
         }
-        (AnyModel::Labeller(loaded), Material::Sequences(raw, name)) => {
-            let examples = loaded.encoding.encode(raw, name, false)?.examples;
-            label_gates(compute, &loaded.model, &examples, most)
+        (AnyModel::Labeller(loaded), Content::Sequences(examples)) => {
+            label_gates(compute, &loaded.model, examples, most)
         }
-        (AnyModel::Forecaster(loaded), Material::Numbers(raw)) => {
-            let examples = loaded.encoding.encode(raw, false)?;
-            number_gates(compute, &loaded.model, &examples, most)
+        (AnyModel::Forecaster(loaded), Content::Numbers(examples)) => {
+            number_gates(compute, &loaded.model, examples, most)
         }
-        (AnyModel::Writer(loaded), Material::Pairs(raw, name)) => {
-            let examples = loaded.encoding.encode(raw, name)?.examples;
-            pair_gates(compute, &loaded.model, &examples, most)
+        (AnyModel::Writer(loaded), Content::Pairs(examples)) => {
+            pair_gates(compute, &loaded.model, examples, most)
         }
         _ => return Err(wrong_material()),
     };
@@ -206,7 +255,7 @@ pub fn text_gates(model: &mut LanguageModel<f32>, compute: &Compute, ids: &[u32]
 pub fn gradients(
     model: &AnyModel,
     compute: &Compute,
-    material: &Material,
+    reading: &Reading,
     options: &GradientOptions,
 ) -> Result<Gradients> {
     if !is_recurrent(&model.config().model) {
@@ -223,28 +272,60 @@ pub fn gradients(
             hint: "leave it out: it is for a text, so for models of `train lm`".into(),
         });
     }
-    let (traces, positions) = match (model, material) {
-        (AnyModel::LanguageModel(loaded), Material::Tokens(ids)) => {
+    let (traces, positions) = match (model, &reading.content) {
+        (AnyModel::LanguageModel(loaded), Content::Tokens(ids)) => {
             text_gradients(loaded, compute, ids, options)?
         }
-        (AnyModel::Labeller(loaded), Material::Sequences(raw, name)) => {
-            let traces = label_traces(loaded, compute, (raw, name), options)?;
+        (AnyModel::Labeller(loaded), Content::Sequences(examples)) => {
+            let what = match examples.labels() {
+                Labels::Steps(_) => "step with a label",
+                Labels::None | Labels::Sequences(_) => "label",
+            };
+            let losses = drawn_losses(model, label_losses(examples), options, what)?;
+            let model = (&loaded.model, &loaded.encoding.shape());
+            let traces = label_traces(compute, model, examples, &losses);
             (traces, Vec::new())
         }
-        (AnyModel::Forecaster(loaded), Material::Numbers(raw)) => {
-            (number_traces(loaded, compute, raw, options)?, Vec::new())
+        (AnyModel::Forecaster(loaded), Content::Numbers(examples)) => {
+            let losses = number_losses(&loaded.model, examples);
+            let losses = drawn_losses(model, losses, options, "window with what follows it")?;
+            let traces = number_traces(compute, &loaded.model, examples, &losses);
+            (traces, Vec::new())
         }
-        (AnyModel::Writer(loaded), Material::Pairs(raw, name)) => {
-            let traces = pair_traces(loaded, compute, (raw, name), options)?;
+        (AnyModel::Writer(loaded), Content::Pairs(examples)) => {
+            let losses = pair_losses(examples);
+            let losses = drawn_losses(model, losses, options, "sentence with its translation")?;
+            let model = (&loaded.model, &loaded.encoding.shape());
+            let traces = pair_traces(compute, model, examples, &losses);
             (traces, Vec::new())
         }
         _ => return Err(wrong_material()),
     };
     Ok(Gradients {
         probes: traces.len(),
+        unknown: reading.unknown,
         layers: summarise(&traces, options.reach.max_distance),
         positions,
     })
+}
+
+/// Some of all losses, each of which fits into memory.
+fn drawn_losses(
+    model: &AnyModel,
+    losses: Vec<SingleLoss>,
+    options: &GradientOptions,
+    what: &str,
+) -> Result<Vec<SingleLoss>> {
+    if losses.is_empty() {
+        return Err(nothing(what));
+    }
+    let mut rng = keyed_rng(options.seed, Purpose::Sample, 0);
+    let drawn = draw(losses.len(), options.probes, &mut rng);
+    let drawn: Vec<_> = drawn.into_iter().map(|at| losses[at]).collect();
+    for loss in &drawn {
+        check_sequence(&model.config().model, loss.rows, options.available_bytes)?;
+    }
+    Ok(drawn)
 }
 
 fn joined(positions: &[usize]) -> String {
@@ -330,147 +411,4 @@ fn check_sequence(config: &ModelConfig, steps: usize, available_bytes: Option<u6
     let needed = 8.0 * steps as f64 * (16.0 * units + 4.0 * config.embedding_size as f64);
     let hint = "leave the longest sequences out";
     check_room(needed, available_bytes, hint)
-}
-
-fn label_traces(
-    loaded: &LoadedLabeller,
-    compute: &Compute,
-    (raw, name): (&Raw, &str),
-    options: &GradientOptions,
-) -> Result<Vec<Trace>> {
-    let examples = loaded.encoding.encode(raw, name, true)?.examples;
-    let starts = examples.starts();
-    let per_step = matches!(examples.labels(), Labels::Steps(_));
-    // Every loss that there is: a sequence, and the step in it.
-    let losses: Vec<(usize, Option<usize>)> = match examples.labels() {
-        Labels::None => Vec::new(),
-        Labels::Sequences(labels) => {
-            let known = labels.iter().enumerate();
-            let known = known.filter(|(_, label)| **label != NO_LABEL);
-            known.map(|(at, _)| (at, None)).collect()
-        }
-        Labels::Steps(labels) => {
-            let of = |at: usize| {
-                let range = examples.range(&starts, at);
-                let known = labels[range].iter().enumerate();
-                let known = known.filter(|(_, label)| **label != NO_LABEL);
-                known.map(move |(step, _)| (at, Some(step)))
-            };
-            (0..examples.len()).flat_map(of).collect()
-        }
-    };
-    if losses.is_empty() {
-        let what = if per_step {
-            "step with a label"
-        } else {
-            "label"
-        };
-        return Err(nothing(what));
-    }
-    let mut model = Labeller::zeros(
-        &loaded.config.model,
-        &loaded.encoding.shape(),
-        super::labels::output_of(loaded.config.task),
-        loaded.model.classes(),
-    );
-    wide::copy_numbers(&loaded.model, &mut model);
-    let mut rng = keyed_rng(options.seed, Purpose::Sample, 0);
-    let (mut space, mut batch) = (LabellerSpace::default(), SequenceBatch::default());
-    let mut labels = LabelBatch::default();
-    let mut traces = Vec::new();
-    for loss in draw(losses.len(), options.probes, &mut rng) {
-        let (at, step) = losses[loss];
-        let steps = examples.lengths()[at];
-        check_sequence(&loaded.config.model, steps, options.available_bytes)?;
-        examples.fill(&[at], &starts, &mut batch);
-        examples.fill_labels(&[at], &starts, &batch.steps, &[], &mut labels);
-        let batch = wide::batch(&batch);
-        traces.push(of_labels(
-            compute, &mut model, &mut space, &batch, &labels, step,
-        ));
-    }
-    Ok(traces)
-}
-
-fn number_traces(
-    loaded: &LoadedForecaster,
-    compute: &Compute,
-    raw: &RawForecast,
-    options: &GradientOptions,
-) -> Result<Vec<Trace>> {
-    let examples = loaded.encoding.encode(raw, true)?;
-    let per_step = loaded.encoding.mode.output() != Output::Sequence;
-    let answers = |&length: &usize| if per_step { length } else { 1 };
-    let counts: Vec<usize> = examples.lengths().iter().map(answers).collect();
-    let total = counts.iter().sum();
-    if total == 0 {
-        return Err(nothing("window with what follows it"));
-    }
-    let mut model = Forecaster::zeros(&loaded.config.model, &loaded.encoding.shape());
-    wide::copy_numbers(&loaded.model, &mut model);
-    let mut rng = keyed_rng(options.seed, Purpose::Sample, 0);
-    let (mut space, mut batch) = (ForecasterSpace::default(), SequenceBatch::default());
-    let mut targets = Panels::default();
-    let mut traces = Vec::new();
-    let (mut at, mut before) = (0, 0);
-    for answer in draw(total, options.probes, &mut rng) {
-        while answer >= before + counts[at] {
-            before += counts[at];
-            at += 1;
-        }
-        let steps = examples.lengths()[at];
-        check_sequence(&loaded.config.model, steps, options.available_bytes)?;
-        examples.fill(&[at], &mut batch);
-        examples.fill_targets(&[at], &batch.steps, &mut targets);
-        let (batch, targets) = (wide::batch(&batch), wide::panels(&targets));
-        let step = per_step.then_some(answer - before);
-        traces.push(of_numbers(
-            compute, &mut model, &mut space, &batch, &targets, step,
-        ));
-    }
-    Ok(traces)
-}
-
-fn pair_traces(
-    loaded: &LoadedWriter,
-    compute: &Compute,
-    (raw, name): (&RawPairs, &str),
-    options: &GradientOptions,
-) -> Result<Vec<Trace>> {
-    let examples = loaded.encoding.encode(raw, name)?.examples;
-    // Every token of every target, the end included.
-    let counts: Vec<usize> = (0..examples.len())
-        .map(|pair| examples.lengths(pair).1)
-        .collect();
-    let total = counts.iter().sum();
-    if total == 0 {
-        return Err(nothing("sentence with its translation"));
-    }
-    let mut model = EncoderDecoder::zeros(
-        &loaded.config.model,
-        &loaded.encoding.shape(),
-        super::writers::output_of(loaded.config.task),
-        loaded.encoding.target.len(),
-    );
-    wide::copy_numbers(&loaded.model, &mut model);
-    let mut rng = keyed_rng(options.seed, Purpose::Sample, 0);
-    let mut space = EncoderDecoderSpace::default();
-    let (mut source, mut target) = (SequenceBatch::default(), TargetBatch::default());
-    let mut traces = Vec::new();
-    let (mut pair, mut before) = (0, 0);
-    for token in draw(total, options.probes, &mut rng) {
-        while token >= before + counts[pair] {
-            before += counts[pair];
-            pair += 1;
-        }
-        let (from, to) = examples.lengths(pair);
-        check_sequence(&loaded.config.model, from.max(to), options.available_bytes)?;
-        examples.fill(&[pair], &mut source, &mut target);
-        let source = wide::batch(&source);
-        let step = token - before;
-        traces.push(of_pair(
-            compute, &mut model, &mut space, &source, &target, step,
-        ));
-    }
-    Ok(traces)
 }

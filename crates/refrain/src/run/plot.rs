@@ -19,7 +19,7 @@ use plotters::style::{Color as _, FontTransform, IntoFont, RGBColor, ShapeStyle,
 
 pub use self::alignment::Alignment;
 pub use self::heat::{Cell, HeatMap};
-pub(crate) use self::inside::look_of;
+pub(crate) use self::inside::color_of;
 pub use self::inside::{gates_svg, gradients_chart, gradients_svg, spectrum_svg};
 pub use self::png::png_of;
 use crate::{Error, Result};

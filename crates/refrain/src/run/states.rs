@@ -5,11 +5,12 @@ use refrain_kernels::{Compute, Panels};
 
 use super::forecast::LoadedForecaster;
 use super::labels::LoadedLabeller;
-use super::model::LoadedModel;
+use super::look::{Content, Reading, wrong_material};
+use super::model::{AnyModel, LoadedModel};
 use super::writers::LoadedWriter;
-use crate::data::forecast::RawForecast;
-use crate::data::labelled::Raw;
-use crate::data::{NpzWriter, RawPairs};
+use crate::data::examples::Examples;
+use crate::data::forecast::ForecastExamples;
+use crate::data::{NpzWriter, PairExamples};
 use crate::error::{Error, Result};
 use crate::models::{
     Body, DecoderBody, EncoderDecoderSpace, ForecasterSpace, LabellerSpace, LanguageModelSpace,
@@ -143,9 +144,11 @@ struct Rows<'a> {
 }
 
 fn no_states(path: &std::path::Path) -> Error {
-    Error::Model {
-        path: path.to_owned(),
-        problem: "it is a plain network (`cell mlp`): it has no states".into(),
+    Error::Unusable {
+        problem: format!(
+            "`{}` is a plain network (`cell mlp`): it has no states",
+            path.display()
+        ),
         hint: "a model with the cell rnn, gru or lstm has them".into(),
     }
 }
@@ -178,12 +181,37 @@ fn check_room(
     }
 }
 
-/// The states of a language model over a text, read from state zero: an `.npz` file's bytes.
+/// The states of a model while it reads, of no more than `most` sequences: an `.npz` file's bytes. A text is read from state
+/// zero; a decoder is given each target.
 ///
 /// # Errors
-/// [`Error::Model`] of a plain network; [`Error::Unusable`] where there is no token; [`Error::Memory`] where the states would
-/// take more than `available_bytes`.
-pub fn of_text(
+/// [`Error::Unusable`] of a plain network, where the reading is of another kind of model, or has no token; [`Error::Memory`]
+/// where the states would take more than `available_bytes`.
+pub fn states(
+    model: &mut AnyModel,
+    compute: &Compute,
+    reading: &Reading,
+    most: usize,
+    available_bytes: Option<u64>,
+) -> Result<Vec<u8>> {
+    match (model, &reading.content) {
+        (AnyModel::LanguageModel(loaded), Content::Tokens(ids)) => {
+            of_text(loaded, compute, ids, available_bytes)
+        }
+        (AnyModel::Labeller(loaded), Content::Sequences(examples)) => {
+            of_sequences(loaded, compute, examples, available_bytes)
+        }
+        (AnyModel::Forecaster(loaded), Content::Numbers(examples)) => {
+            of_numbers(loaded, compute, examples, most, available_bytes)
+        }
+        (AnyModel::Writer(loaded), Content::Pairs(examples)) => {
+            of_pairs(loaded, compute, examples, most, available_bytes)
+        }
+        _ => Err(wrong_material()),
+    }
+}
+
+fn of_text(
     loaded: &mut LoadedModel,
     compute: &Compute,
     ids: &[u32],
@@ -221,22 +249,15 @@ pub fn of_text(
     file(&[states])
 }
 
-/// The states of a labeller over sequences, in their order: an `.npz` file's bytes.
-///
-/// # Errors
-/// [`Error::Model`] of a plain network; [`Error::Unusable`] where the data is not what the model reads; [`Error::Memory`] where
-/// the states would take more than `available_bytes`.
-pub fn of_sequences(
+fn of_sequences(
     loaded: &LoadedLabeller,
     compute: &Compute,
-    raw: &Raw,
-    name: &str,
+    examples: &Examples,
     available_bytes: Option<u64>,
 ) -> Result<Vec<u8>> {
     let Body::Recurrent(stack) = &loaded.model.encoder.body else {
         return Err(no_states(&loaded.path));
     };
-    let examples = loaded.encoding.encode(raw, name, false)?.examples;
     let (starts, lengths) = (examples.starts(), examples.lengths().to_vec());
     let room = [(stack, &lengths[..])];
     check_room(&loaded.config.model, &room, available_bytes)?;
@@ -244,7 +265,7 @@ pub fn of_sequences(
     let mut space = LabellerSpace::default();
     let mut batch = SequenceBatch::default();
     loaded.model.pack(&mut space, false);
-    for chosen in scoring_batches(&examples) {
+    for chosen in scoring_batches(examples) {
         examples.fill(&chosen, &starts, &mut batch);
         compute.run(|| loaded.model.scores(compute, &mut space, &batch, None));
         let rows = Rows {
@@ -256,21 +277,16 @@ pub fn of_sequences(
     file(&[states])
 }
 
-/// The states of a forecaster over windows or sequences, `most` of them at most: an `.npz` file's bytes.
-///
-/// # Errors
-/// As [`of_sequences`].
-pub fn of_numbers(
+fn of_numbers(
     loaded: &LoadedForecaster,
     compute: &Compute,
-    raw: &RawForecast,
+    examples: &ForecastExamples,
     most: usize,
     available_bytes: Option<u64>,
 ) -> Result<Vec<u8>> {
     let Body::Recurrent(stack) = &loaded.model.encoder.body else {
         return Err(no_states(&loaded.path));
     };
-    let examples = loaded.encoding.encode(raw, false)?;
     let lengths = examples.lengths();
     let lengths = lengths[..lengths.len().min(most)].to_vec();
     let room = [(stack, &lengths[..])];
@@ -291,15 +307,10 @@ pub fn of_numbers(
     file(&[states])
 }
 
-/// The states of a model that writes over pairs, `most` of them at most, the decoder being given each target: an `.npz` file's
-/// bytes.
-///
-/// # Errors
-/// As [`of_sequences`].
-pub fn of_pairs(
+fn of_pairs(
     loaded: &LoadedWriter,
     compute: &Compute,
-    (raw, name): (&RawPairs, &str),
+    examples: &PairExamples,
     most: usize,
     available_bytes: Option<u64>,
 ) -> Result<Vec<u8>> {
@@ -312,7 +323,6 @@ pub fn of_pairs(
     let DecoderBody::Recurrent(_, decoder) = &model.decoder.body else {
         return Err(no_states(&loaded.path));
     };
-    let examples = loaded.encoding.encode(raw, name)?.examples;
     let count = examples.len().min(most);
     let (sources, targets): (Vec<usize>, Vec<usize>) =
         (0..count).map(|pair| examples.lengths(pair)).unzip();

@@ -6,7 +6,8 @@ use super::buckets::BucketPlan;
 use super::buffers::KeptBuffers;
 use super::events::{Start, Watch};
 use super::labels::batches_of_rows;
-use super::watch::{first_lengths, watch_layers};
+use super::traces::{number_losses, number_traces};
+use super::watch::{first_lengths, watch_layers, watched_losses};
 use super::{Score, StepLoss, Task};
 use crate::data::forecast::{ForecastEncoding, ForecastExamples, ForecastMode};
 use crate::inspect::gates::GateCounter;
@@ -509,8 +510,10 @@ impl Task for ForecastTask {
 
     fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
         let examples = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let losses = || watched_losses(&number_losses(&self.model, examples));
+        let traces = || number_traces(compute, &self.model, examples, &losses());
         let gates = || number_gates(compute, &self.model, examples, GATE_STEPS).finish();
-        watch_layers(&self.model, what, gates)
+        watch_layers(&self.model, what, traces, gates)
     }
 
     fn validate(&mut self, compute: &Compute) -> Option<Score> {

@@ -5,7 +5,8 @@ use refrain_kernels::{Compute, DropoutKey};
 use super::buckets::BucketPlan;
 use super::buffers::KeptBuffers;
 use super::events::{Start, Validation, Watch};
-use super::watch::{first_lengths, watch_layers};
+use super::traces::{label_losses, label_traces};
+use super::watch::{first_lengths, watch_layers, watched_losses};
 use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::Encoding;
 use crate::data::augmentation::augment_pictures;
@@ -340,8 +341,11 @@ impl Task for LabelTask {
 
     fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
         let examples = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let model = (&self.model, &self.data.encoding.shape());
+        let losses = || watched_losses(&label_losses(examples));
+        let traces = || label_traces(compute, model, examples, &losses());
         let gates = || label_gates(compute, &self.model, examples, GATE_STEPS).finish();
-        watch_layers(&self.model, what, gates)
+        watch_layers(&self.model, what, traces, gates)
     }
 
     /// More labels right; of two equally right the surer one.

@@ -11,6 +11,7 @@ mod language_model;
 mod pairs;
 mod random;
 mod task;
+mod traces;
 mod trainer;
 mod watch;
 
@@ -31,4 +32,7 @@ pub use pairs::{
 };
 pub use random::{Purpose, keyed_rng};
 pub use task::{Carried, Score, StepLoss, Task};
+pub use traces::{
+    SingleLoss, label_losses, label_traces, number_losses, number_traces, pair_losses, pair_traces,
+};
 pub use trainer::{Outcome, Progress, Recorder, Surroundings, Trainer};

@@ -5,7 +5,8 @@ use refrain_kernels::{Compute, DropoutKey};
 use super::buckets::BucketPlan;
 use super::buffers::KeptBuffers;
 use super::events::{Start, Validation, Watch};
-use super::watch::{first_lengths, watch_layers};
+use super::traces::{pair_losses, pair_traces};
+use super::watch::{first_lengths, watch_layers, watched_losses};
 use super::{Purpose, Score, StepLoss, Task, keyed_rng};
 use crate::data::augmentation::augment_pictures;
 use crate::data::examples::{Content, Examples, hide_rare_words};
@@ -414,8 +415,11 @@ impl Task for PairTask {
     fn watch(&mut self, compute: &Compute, what: &[WatchKind]) -> Watch {
         self.model.tie();
         let examples = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let model = (&self.model, &self.data.encoding.shape());
+        let losses = || watched_losses(&pair_losses(examples));
+        let traces = || pair_traces(compute, model, examples, &losses());
         let gates = || pair_gates(compute, &self.model, examples, GATE_STEPS).finish();
-        watch_layers(&self.model, what, gates)
+        watch_layers(&self.model, what, traces, gates)
     }
 
     /// What is written is nearer to the references; of two equally near the likelier one.

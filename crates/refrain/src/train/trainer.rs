@@ -99,7 +99,8 @@ impl<'a> Trainer<'a> {
     /// Trains until the budget is used up, validation has not improved for `patience` scores, or `surroundings.stop` says so;
     /// goes on from `progress`.
     ///
-    /// The order of what is recorded at a step: the step, a validation, a sample, what is watched, the state.
+    /// The order of what is recorded at a step: the step, a validation, a sample, what is watched, the state. Before the first
+    /// step there is a look at what is watched too.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if a loss or gradient is not finite: the state before that step is saved first, unless its own
@@ -118,6 +119,10 @@ impl<'a> Trainer<'a> {
         let began = (surroundings.clock)();
         let elapsed = || before + (surroundings.clock)() - began;
         let mut saved = Some(progress.step);
+        if progress.step == 0 {
+            self.watch(task, 0, recorder)?;
+            progress.elapsed_s = elapsed();
+        }
         loop {
             if let Some(reason) = self.finished(progress, total_steps) {
                 if saved != Some(progress.step) {
@@ -198,10 +203,8 @@ impl<'a> Trainer<'a> {
                 best = self.score(task, progress, recorder)?;
                 progress.elapsed_s = elapsed();
             }
-            let watch = &self.config.watch;
-            if !watch.is_empty() && (last || step.is_multiple_of(self.config.watch_every)) {
-                let seen = task.watch(self.compute, watch);
-                recorder.event(&Event::Watch(Watch { step, ..seen }))?;
+            if last || step.is_multiple_of(self.config.watch_every) {
+                self.watch(task, step, recorder)?;
                 progress.elapsed_s = elapsed();
             }
             saved = None;
@@ -212,6 +215,20 @@ impl<'a> Trainer<'a> {
                 progress.elapsed_s = elapsed();
             }
         }
+    }
+
+    /// Looks inside, if that is asked for.
+    fn watch<K: Task + ?Sized>(
+        &self,
+        task: &mut K,
+        step: u64,
+        recorder: &mut dyn Recorder<K>,
+    ) -> Result<()> {
+        if self.config.watch.is_empty() {
+            return Ok(());
+        }
+        let seen = task.watch(self.compute, &self.config.watch);
+        recorder.event(&Event::Watch(Watch { step, ..seen }))
     }
 
     fn finished(&self, progress: &Progress, total_steps: Option<u64>) -> Option<&'static str> {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, Read as _, Write as _};
 
-use refrain::checkpoint::write_atomic;
+use refrain::checkpoint::{check_writable, write_atomic};
 use refrain::data::RawPairs;
 use refrain::data::pairs::Referenced;
 use refrain::generate::Beam;
@@ -11,6 +11,8 @@ use refrain::run::plot::{Alignment, png_of};
 use refrain::run::writers::{LoadedWriter, Writer, Written};
 use serde_json::json;
 
+use super::TERMINAL;
+use super::material::unknown_note;
 use crate::args::AttentionArgs;
 use crate::context::Context;
 use crate::errors::{Exit, failure};
@@ -43,6 +45,9 @@ pub(super) fn run(args: &AttentionArgs, context: &mut Context) -> anyhow::Result
             ));
         }
     };
+    if let Some(path) = &args.output {
+        check_writable(path)?;
+    }
     let sentence = match &args.sentence {
         Some(sentence) => sentence.clone(),
         None => first_line()?,
@@ -53,7 +58,16 @@ pub(super) fn run(args: &AttentionArgs, context: &mut Context) -> anyhow::Result
             "give one, as in: refrain inspect attention MODEL 'Ein Hund rennt.'",
         ));
     }
-    let written = translate(&loaded, &sentence, args, context)?;
+    let (written, unknown) = translate(&loaded, &sentence, args, context)?;
+    if written.source_tokens.is_empty() {
+        return Err(failure(
+            "the model knows no symbol of the sentence",
+            "give one of the language that it was trained on",
+        ));
+    }
+    if unknown > 0 {
+        context.notice(&unknown_note(unknown));
+    }
     let alignment = alignment(&written);
     let object = || {
         json!({
@@ -62,6 +76,7 @@ pub(super) fn run(args: &AttentionArgs, context: &mut Context) -> anyhow::Result
             "weights": written.hypothesis.alignment,
             "text": written.text,
             "score": written.hypothesis.score,
+            "unknown": unknown,
         })
     };
     if let Some(path) = &args.output {
@@ -85,7 +100,10 @@ pub(super) fn run(args: &AttentionArgs, context: &mut Context) -> anyhow::Result
     if context.json {
         context.out.json(&object())?;
     } else {
-        write!(context.out, "{}", drawn(&written))?;
+        for (at, part) in drawn(&written).parts(TERMINAL, &[0]).iter().enumerate() {
+            let gap = if at > 0 { "\n" } else { "" };
+            write!(context.out, "{gap}{part}")?;
+        }
         writeln!(context.out, "\n{}", visible(&written.text))?;
         if let Some(path) = &args.output {
             writeln!(context.out, "alignment  {}", path.display())?;
@@ -103,12 +121,13 @@ fn first_line() -> anyhow::Result<String> {
     Ok(line)
 }
 
+/// What the model writes, and how many symbols of the sentence it does not know.
 fn translate(
     loaded: &LoadedWriter,
     sentence: &str,
     args: &AttentionArgs,
     context: &Context,
-) -> anyhow::Result<Written> {
+) -> anyhow::Result<(Written, u64)> {
     let beam = Beam {
         with_alignment: true,
         ..args.beam.search()
@@ -119,9 +138,11 @@ fn translate(
         references: Vec::new(),
         line: 1,
     };
-    let written = writer.write(&RawPairs::Texts(vec![row]), "the sentence")?;
-    let first = written.into_iter().next();
-    first.ok_or_else(|| failure("nothing was written", "give another sentence"))
+    let (raw, name) = (RawPairs::Texts(vec![row]), "the sentence");
+    let unknown = loaded.encoding.encode(&raw, name)?.unknown_sources;
+    let first = writer.write(&raw, name)?.into_iter().next();
+    let written = first.ok_or_else(|| failure("nothing was written", "give another sentence"))?;
+    Ok((written, unknown))
 }
 
 /// The names of the tokens for the eye: white space at the ends is no part of a word.

@@ -18,20 +18,19 @@ use crate::table::{Align, Table, thousands};
 
 pub(super) fn run(args: &GatesArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let plot = args.plot.plot.as_ref();
-    if let Some(Some(path)) = plot {
-        check_drawing(path)?;
-    }
+    check_drawing(plot, context)?;
     let mut model = AnyModel::open(&args.model)?;
     let most = usize::try_from(args.max).unwrap_or(usize::MAX);
     let source = Source::new(&args.material, false);
-    let material = material::read(&model, &source, most)?;
-    let found = gates(&mut model, &context.compute(), &material, most)?;
+    let reading = material::read(&model, &source, most, context)?;
+    let found = gates(&mut model, &context.compute(), &reading, most)?;
     if let Some(Some(path)) = plot {
         write_drawing(path, gates_svg(&found)?)?;
     }
     if context.json {
         let task = model.config().task.name();
-        context.out.json(&json!({"task": task, "layers": found}))?;
+        let found = json!({"task": task, "unknown": reading.unknown, "layers": found});
+        context.out.json(&found)?;
         return Ok(Exit::Done);
     }
     write!(context.out, "{}", table(&found))?;
@@ -75,20 +74,28 @@ fn table(found: &[GateUse]) -> Table {
     table
 }
 
+/// A chart for each gate, a sign for each layer.
 fn charts(found: &[GateUse]) -> Vec<Chart> {
-    let same_layer = found.chunk_by(|a, b| a.name == b.name);
-    let chart = |gates: &[GateUse]| {
-        let series = gates.iter().map(|gate| {
+    let mut names: Vec<&str> = Vec::new();
+    for gate in found {
+        if !names.contains(&gate.gate.as_str()) {
+            names.push(&gate.gate);
+        }
+    }
+    let chart = |name: &str| {
+        let gates = found.iter().filter(|gate| gate.gate == name);
+        let series = gates.map(|gate| {
             let left = gate.left_saturated.iter().copied();
             let points = left.zip(gate.right_saturated.iter().copied());
-            (gate.gate.clone(), points.collect())
+            (gate.name.clone(), points.collect())
         });
         let axis = |side: &str| Axis {
             label: format!("{side}-saturated, part of the steps"),
             parts: true,
             ..Axis::default()
         };
-        letters::chart(gates[0].name.clone(), (axis("left"), axis("right")), series)
+        let title = format!("gate {name}: a sign for each unit");
+        letters::chart(title, (axis("left"), axis("right")), series)
     };
-    same_layer.map(chart).collect()
+    names.into_iter().map(chart).collect()
 }

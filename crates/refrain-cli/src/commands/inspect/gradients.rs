@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::errors::Exit;
 use crate::escape::one_line;
 use crate::machine;
-use crate::table::{Align, Table};
+use crate::table::{Align, Table, thousands};
 
 /// What `--json` writes.
 #[derive(Serialize)]
@@ -36,13 +36,11 @@ const MOST_TOKENS: usize = 512;
 
 pub(super) fn run(args: &GradientsArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let plot = args.plot.plot.as_ref();
-    if let Some(Some(path)) = plot {
-        check_drawing(path)?;
-    }
+    check_drawing(plot, context)?;
     let model = AnyModel::open(&args.model)?;
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let source = Source::new(&args.material, true);
-    let material = material::read(&model, &source, count(args.max))?;
+    let reading = material::read(&model, &source, count(args.max), context)?;
     let options = GradientOptions {
         reach: Reach {
             max_distance: count(args.max_distance),
@@ -53,7 +51,7 @@ pub(super) fn run(args: &GradientsArgs, context: &mut Context) -> anyhow::Result
         seed: context.seed.unwrap_or(0),
         available_bytes: machine::available_bytes(),
     };
-    let found = gradients(&model, &context.compute(), &material, &options)?;
+    let found = gradients(&model, &context.compute(), &reading, &options)?;
     if let Some(Some(path)) = plot {
         write_drawing(path, gradients_svg(&found)?)?;
     }
@@ -66,10 +64,12 @@ pub(super) fn run(args: &GradientsArgs, context: &mut Context) -> anyhow::Result
     }
     writeln!(
         context.out,
-        "gradient norms, medians of {} losses\n\n{}",
-        found.probes,
-        table(&found)
+        "gradient norms, medians of {} losses\n",
+        found.probes
     )?;
+    for part in table(&found).parts(TERMINAL, &[0]) {
+        writeln!(context.out, "{part}")?;
+    }
     if plot == Some(&None) {
         let chart = gradients_chart(&found.layers, (1, 1));
         let drawn = letters::drawn(&chart, Ends::Values, TERMINAL);
@@ -84,7 +84,8 @@ pub(super) fn run(args: &GradientsArgs, context: &mut Context) -> anyhow::Result
     Ok(Exit::Done)
 }
 
-/// A row for some distances, a column for each layer and state, and the half-lives.
+/// A row for some distances, a column for each layer and state, and the half-lives. Where not all losses reach as far, how many
+/// do stands behind a distance.
 fn table(found: &Gradients) -> Table {
     let columns = std::iter::repeat_n(Align::Right, found.layers.len());
     let mut table = Table::new(std::iter::once(Align::Left).chain(columns));
@@ -98,13 +99,24 @@ fn table(found: &Gradients) -> Table {
     for distance in distances {
         let medians = found.layers.iter().map(|layer| {
             let median = layer.median.get(distance);
-            median.map_or_else(|| "-".into(), |median| format!("{median:.2e}"))
+            let few = layer.count.get(distance);
+            let few = few.filter(|&&count| count < found.probes);
+            let few = few.map_or_else(String::new, |count| format!(" ({count})"));
+            median.map_or_else(|| "-".into(), |median| format!("{median:.2e}{few}"))
         });
         table.row(std::iter::once(distance.to_string()).chain(medians));
     }
-    let half_lives = found.layers.iter().map(|layer| {
-        let half_life = layer.half_life;
-        half_life.map_or_else(|| format!("> {last}"), |steps| format!("{steps:.1}"))
+    let half_lives = found.layers.iter().map(|layer| match layer.half_life {
+        Some(steps) => format!("{steps:.1}"),
+        // Of nothing there is no half.
+        None if layer.median.iter().all(|&median| median == 0.0) => "-".into(),
+        None => {
+            let common = layer
+                .count
+                .iter()
+                .rposition(|&count| 2 * count >= found.probes);
+            format!("> {}", common.unwrap_or(0))
+        }
     });
     table.row(std::iter::once("half-life".to_owned()).chain(half_lives));
     table
@@ -140,17 +152,33 @@ fn shaded(of: &PositionGradients) -> String {
         of.position,
         of.loss_nats
     );
+    if of.tokens.len() > MOST_TOKENS {
+        text += &format!(
+            "  the last {MOST_TOKENS} of {} tokens\n",
+            thousands(of.tokens.len() as u64)
+        );
+    }
     let (mut line, mut bars) = (String::new(), String::new());
     let mut flush = |line: &mut String, bars: &mut String| {
         text += &format!("  {}\n  {}\n", line, bars.trim_end());
         line.clear();
         bars.clear();
     };
+    // Words stand apart; pieces of a text say themselves where it has white space.
+    let apart = of.tokens.iter().any(|token| token.chars().nth(1).is_some())
+        && !of
+            .tokens
+            .iter()
+            .any(|token| token.contains(char::is_whitespace));
     let shown = of.tokens.iter().zip(&of.inputs).take(MOST_TOKENS);
     for (token, &norm) in shown.collect::<Vec<_>>().into_iter().rev() {
         let token = sign(token);
-        if !line.is_empty() && line.width() + token.width() > WIDTH {
+        if !line.is_empty() && line.width() + token.width() + 1 > WIDTH {
             flush(&mut line, &mut bars);
+        }
+        if apart && !line.is_empty() {
+            line.push(' ');
+            bars.push(' ');
         }
         bars.extend(std::iter::repeat_n(bar(norm), token.width()));
         line += &token;

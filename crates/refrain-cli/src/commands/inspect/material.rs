@@ -10,17 +10,19 @@ use refrain::data::labelled::{RawOptions, read_raw};
 use refrain::data::pairs::{PairOptions, read_references};
 use refrain::data::table::TableColumns;
 use refrain::data::{Format, OnBadRow, RawPairs, TokenReader};
-use refrain::run::look::Material;
+use refrain::run::look::{Material, Reading};
 use refrain::run::model::{AnyModel, LoadedModel};
 use refrain::run::writers::LoadedWriter;
 
 use crate::args::MaterialArgs;
 use crate::commands::stdin_of;
+use crate::context::Context;
 use crate::errors::usage;
 use crate::machine;
+use crate::table::thousands;
 
 /// Where data comes from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
     pub(super) data: &'a [PathBuf],
     pub(super) format: Option<Format>,
@@ -29,6 +31,7 @@ pub(super) struct Source<'a> {
     pub(super) source_column: Option<&'a str>,
     pub(super) target_column: Option<&'a str>,
     pub(super) images: Option<&'a PathBuf>,
+    pub(super) on_bad_row: OnBadRow,
     /// Whether labels are needed.
     pub(super) labelled: bool,
 }
@@ -43,15 +46,43 @@ impl<'a> Source<'a> {
             source_column: args.source_column.as_deref(),
             target_column: args.target_column.as_deref(),
             images: args.images.as_ref(),
+            on_bad_row: args.on_bad_row,
             labelled,
         }
     }
 }
 
-/// Reads what a model is to look at, of a text no more than `most` tokens, else no more than `most` sequences.
-pub(super) fn read(model: &AnyModel, source: &Source<'_>, most: usize) -> anyhow::Result<Material> {
+/// Reads what a model is to look at, of a text no more than `most` tokens, else no more than `most` sequences. What the model
+/// does not know is said.
+pub(super) fn read(
+    model: &AnyModel,
+    source: &Source<'_>,
+    most: usize,
+    context: &Context,
+) -> anyhow::Result<Reading> {
+    let reading = Reading::new(model, material(model, source, most)?, source.labelled)?;
+    if reading.unknown > 0 {
+        context.notice(&unknown_note(reading.unknown));
+    }
+    Ok(reading)
+}
+
+/// What is said of symbols that a model does not know.
+pub(super) fn unknown_note(unknown: u64) -> String {
+    let symbols = if unknown == 1 {
+        "symbol or word"
+    } else {
+        "symbols or words"
+    };
+    format!(
+        "{} {symbols} of the data the model does not know",
+        thousands(unknown)
+    )
+}
+
+fn material(model: &AnyModel, source: &Source<'_>, most: usize) -> anyhow::Result<Material> {
     match model {
-        AnyModel::LanguageModel(loaded) => Ok(Material::Tokens(tokens(loaded, source, most)?)),
+        AnyModel::LanguageModel(loaded) => tokens(loaded, source, most),
         AnyModel::Labeller(loaded) => {
             let max_bytes = share_of_memory(4);
             let options = RawOptions {
@@ -62,7 +93,7 @@ pub(super) fn read(model: &AnyModel, source: &Source<'_>, most: usize) -> anyhow
                     text: source.text_column.map(str::to_owned),
                     label: source.label_column.map(str::to_owned),
                 },
-                on_bad_row: OnBadRow::Error,
+                on_bad_row: source.on_bad_row,
                 max_bytes,
             };
             let stdin = stdin_of(source.data, max_bytes)?;
@@ -80,7 +111,7 @@ pub(super) fn read(model: &AnyModel, source: &Source<'_>, most: usize) -> anyhow
                 ));
             };
             let format = source.format;
-            let raw = read_numbers(path, format, OnBadRow::Error, max_bytes, stdin.as_deref())?;
+            let raw = read_numbers(path, format, source.on_bad_row, max_bytes, stdin.as_deref())?;
             Ok(Material::Numbers(raw))
         }
         AnyModel::Writer(loaded) => {
@@ -99,7 +130,7 @@ fn share_of_memory(parts: u64) -> u64 {
     machine::available_bytes().map_or(1 << 32, |bytes| bytes / parts)
 }
 
-fn tokens(loaded: &LoadedModel, source: &Source<'_>, most: usize) -> anyhow::Result<Vec<u32>> {
+fn tokens(loaded: &LoadedModel, source: &Source<'_>, most: usize) -> anyhow::Result<Material> {
     let stdin: Box<dyn Read> = Box::new(std::io::stdin());
     let vocabulary = loaded.vocabulary.clone();
     let mut reader = TokenReader::open(source.data, vocabulary, Some(stdin))?;
@@ -110,7 +141,7 @@ fn tokens(loaded: &LoadedModel, source: &Source<'_>, most: usize) -> anyhow::Res
         ids.extend(block?.ids);
     }
     ids.truncate(most);
-    Ok(ids)
+    Ok(Material::Tokens(ids, reader.unknown()))
 }
 
 fn pairs(loaded: &LoadedWriter, source: &Source<'_>) -> anyhow::Result<RawPairs> {
@@ -124,7 +155,7 @@ fn pairs(loaded: &LoadedWriter, source: &Source<'_>) -> anyhow::Result<RawPairs>
             format: source.format,
             source_column,
             target_column,
-            on_bad_row: OnBadRow::Error,
+            on_bad_row: source.on_bad_row,
             max_bytes,
             shape: match numbers.shape[..] {
                 [_, height, width, channels] => Some([height, width, channels]),
@@ -138,7 +169,7 @@ fn pairs(loaded: &LoadedWriter, source: &Source<'_>) -> anyhow::Result<RawPairs>
         format: source.format,
         source_column,
         target_column,
-        on_bad_row: OnBadRow::Error,
+        on_bad_row: source.on_bad_row,
         max_bytes,
     };
     let read = read_references(source.data, &options, stdin.as_deref())?;

@@ -18,9 +18,7 @@ use crate::table::{Align, Table};
 
 pub(super) fn run(args: &SpectrumArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let plot = args.plot.plot.as_ref();
-    if let Some(Some(path)) = plot {
-        check_drawing(path)?;
-    }
+    check_drawing(plot, context)?;
     let model = AnyModel::open(&args.model)?;
     let found = spectra(&model)?;
     if let Some(Some(path)) = plot {
@@ -59,7 +57,11 @@ fn table(found: &[GateSpectrum]) -> Table {
     ];
     table.row(head.map(str::to_owned));
     for gate in found {
-        let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |x| format!("{x:.3}"));
+        let number = |value: Option<f64>| match value {
+            None => "-".into(),
+            Some(small) if small != 0.0 && small < 0.001 => format!("{small:.1e}"),
+            Some(value) => format!("{value:.3}"),
+        };
         let values = &gate.singular_values;
         table.row([
             gate.name.clone(),

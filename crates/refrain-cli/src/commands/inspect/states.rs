@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use refrain::checkpoint::write_atomic;
-use refrain::run::look::Material;
+use refrain::checkpoint::{check_writable, write_atomic};
 use refrain::run::model::AnyModel;
-use refrain::run::states;
+use refrain::run::states::states;
+use serde_json::json;
 
 use super::material::{self, Source};
 use crate::args::StatesArgs;
@@ -14,38 +14,32 @@ use crate::errors::{Exit, failure};
 use crate::machine;
 
 pub(super) fn run(args: &StatesArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    let compute = context.compute();
-    let available_bytes = machine::available_bytes();
+    if args.output.extension().is_none_or(|ending| ending != "npz") {
+        return Err(failure(
+            format!("`{}` does not end in .npz", args.output.display()),
+            "states are written as arrays: name a file that ends in .npz",
+        ));
+    }
+    check_writable(&args.output)?;
     let most = usize::try_from(args.max).unwrap_or(usize::MAX);
     let mut model = AnyModel::open(&args.model)?;
     let source = Source::new(&args.material, false);
-    let material = material::read(&model, &source, most)?;
-    let bytes = match (&mut model, &material) {
-        (AnyModel::LanguageModel(loaded), Material::Tokens(ids)) => {
-            states::of_text(loaded, &compute, ids, available_bytes)?
-        }
-        (AnyModel::Labeller(loaded), Material::Sequences(raw, name)) => {
-            states::of_sequences(loaded, &compute, raw, name, available_bytes)?
-        }
-        (AnyModel::Forecaster(loaded), Material::Numbers(raw)) => {
-            states::of_numbers(loaded, &compute, raw, most, available_bytes)?
-        }
-        (AnyModel::Writer(loaded), Material::Pairs(raw, name)) => {
-            states::of_pairs(loaded, &compute, (raw, name), most, available_bytes)?
-        }
-        _ => {
-            return Err(failure(
-                "the data is not of the kind that the model reads",
-                "`refrain info` tells what it was trained on",
-            ));
-        }
-    };
+    let reading = material::read(&model, &source, most, context)?;
+    let compute = context.compute();
+    let bytes = states(
+        &mut model,
+        &compute,
+        &reading,
+        most,
+        machine::available_bytes(),
+    )?;
     write_atomic(&args.output, &bytes)?;
     if context.json {
         let output = args.output.display().to_string();
+        let size = bytes.len();
         context
             .out
-            .json(&serde_json::json!({"output": output, "bytes": bytes.len()}))?;
+            .json(&json!({"output": output, "bytes": size, "unknown": reading.unknown}))?;
     } else {
         writeln!(context.out, "states  {}", args.output.display())?;
     }

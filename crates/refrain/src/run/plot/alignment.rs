@@ -45,6 +45,7 @@ impl Alignment {
             column_label: "source".into(),
             rows: self.target.clone(),
             columns: self.source.clone(),
+            wide_cells: false,
             cells,
             key: [0.05, 0.25, 1.0]
                 .map(|share| (share, format!("{:.0} %", 100.0 * share)))

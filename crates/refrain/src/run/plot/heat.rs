@@ -52,6 +52,8 @@ pub struct HeatMap {
     pub rows: Vec<String>,
     /// The name of each column, from the left.
     pub columns: Vec<String>,
+    /// Whether cells are as wide as the longest of their texts.
+    pub wide_cells: bool,
     /// The cells that are not empty.
     pub cells: Vec<Cell>,
     /// Samples of strengths and what they mean.
@@ -62,7 +64,8 @@ pub struct HeatMap {
 struct Layout {
     rows: Vec<String>,
     columns: Vec<String>,
-    cell: f64,
+    /// Width and height of a cell.
+    cell: (f64, f64),
     /// Size of the letters in cells; without, they stay empty.
     cell_font: Option<f64>,
     /// Whether the names of columns go upwards.
@@ -125,7 +128,7 @@ impl HeatMap {
         let shorten = |names: &[String]| names.iter().map(|name| shortened(name)).collect();
         let (rows, columns): (Vec<String>, Vec<String>) =
             (shorten(&self.rows), shorten(&self.columns));
-        let cell = match rows.len().max(columns.len()) {
+        let cell: f64 = match rows.len().max(columns.len()) {
             0..4 => 76.0,
             4..7 => 56.0,
             7..13 => 42.0,
@@ -137,12 +140,18 @@ impl HeatMap {
             let widths = names.iter().map(|name| width_of(name, SMALL_FONT));
             widths.fold(0.0, f64::max)
         };
-        let cell_font = CELL_FONTS.into_iter().find(|&font| {
-            let fits = |of: &Cell| width_of(&of.text, font) + 2.0 * CELL_MARGIN <= cell;
-            self.cells.iter().all(fits)
-        });
+        let text = |font: f64| {
+            let widths = self.cells.iter().map(|of| width_of(&of.text, font));
+            widths.fold(0.0, f64::max) + 2.0 * CELL_MARGIN
+        };
+        let cell = if self.wide_cells {
+            (cell.max(text(CELL_FONTS[0])), cell)
+        } else {
+            (cell, cell)
+        };
+        let cell_font = CELL_FONTS.into_iter().find(|&font| text(font) <= cell.0);
         let column_width = widest(&columns);
-        let upwards = column_width + 6.0 > cell;
+        let upwards = column_width + 6.0 > cell.0;
         let names_height = if upwards {
             column_width + 6.0
         } else {
@@ -157,11 +166,11 @@ impl HeatMap {
         };
         let top = key + LINE_HEIGHT + names_height;
         let below_labels = left + width_of(&self.column_label, FONT_SIZE) + 4.0;
-        let width = (left + cell * columns.len() as f64 + 4.0)
+        let width = (left + cell.0 * columns.len() as f64 + 4.0)
             .max(self.key_width())
             .max(below_labels);
         Layout {
-            height: top + cell * rows.len() as f64 + 4.0,
+            height: top + cell.1 * rows.len() as f64 + 4.0,
             rows,
             columns,
             cell,
@@ -205,11 +214,11 @@ impl HeatMap {
         let at = (end, layout.top - 0.5 * LINE_HEIGHT);
         canvas.text(&self.row_label, at, HPos::Right, Ink::Text)?;
         for (index, name) in layout.rows.iter().enumerate() {
-            let at = (end, layout.top + layout.cell * (index as f64 + 0.5));
+            let at = (end, layout.top + layout.cell.1 * (index as f64 + 0.5));
             canvas.write(name, at, small(HPos::Right, Ink::Muted))?;
         }
         for (index, name) in layout.columns.iter().enumerate() {
-            let middle = layout.left + layout.cell * (index as f64 + 0.5);
+            let middle = layout.left + layout.cell.0 * (index as f64 + 0.5);
             let (at, side) = if layout.upwards {
                 ((middle, layout.top - 5.0), HPos::Left)
             } else {
@@ -228,10 +237,10 @@ impl HeatMap {
 impl Layout {
     fn cell(&self, canvas: &mut Canvas<'_>, cell: &Cell) -> Result<()> {
         let from = (
-            self.left + self.cell * cell.column as f64,
-            self.top + self.cell * cell.row as f64,
+            self.left + self.cell.0 * cell.column as f64,
+            self.top + self.cell.1 * cell.row as f64,
         );
-        let to = (from.0 + self.cell, from.1 + self.cell);
+        let to = (from.0 + self.cell.0, from.1 + self.cell.1);
         let opacity = opacity(cell.strength);
         canvas.pale_rectangle(from, to, Ink::Heat, opacity)?;
         let Some(size) = self.cell_font else {
@@ -242,7 +251,7 @@ impl Layout {
         } else {
             Ink::Text
         };
-        let middle = (from.0 + self.cell / 2.0, from.1 + self.cell / 2.0);
+        let middle = (from.0 + self.cell.0 / 2.0, from.1 + self.cell.1 / 2.0);
         let writing = Writing {
             size,
             ..small(HPos::Center, ink)
@@ -253,14 +262,14 @@ impl Layout {
     /// The edges of rows and columns, above the cells.
     fn lines(&self, canvas: &mut Canvas<'_>) -> Result<()> {
         let (rows, columns) = (self.rows.len(), self.columns.len());
-        let right = self.left + self.cell * columns as f64;
-        let bottom = self.top + self.cell * rows as f64;
+        let right = self.left + self.cell.0 * columns as f64;
+        let bottom = self.top + self.cell.1 * rows as f64;
         for row in 0..=rows {
-            let y = self.top + self.cell * row as f64;
+            let y = self.top + self.cell.1 * row as f64;
             canvas.line((self.left, y), (right, y), Ink::Grid)?;
         }
         for column in 0..=columns {
-            let x = self.left + self.cell * column as f64;
+            let x = self.left + self.cell.0 * column as f64;
             canvas.line((x, self.top), (x, bottom), Ink::Grid)?;
         }
         Ok(())
@@ -288,16 +297,21 @@ fn width_of(text: &str, font_size: f64) -> f64 {
 
 /// A name on one line, its end replaced by `…` where it is long.
 fn shortened(name: &str) -> String {
+    shortened_to(name, LABEL_COLUMNS)
+}
+
+/// The same of at most so many columns of a terminal.
+pub(super) fn shortened_to(name: &str, most: usize) -> String {
     let line = name.replace(['\n', '\t'], " ");
     let name = visible(&line);
-    if name.width() <= LABEL_COLUMNS {
+    if name.width() <= most {
         return name.into_owned();
     }
     let mut short = String::new();
     let mut taken = 0;
     for c in name.chars() {
         taken += c.width().unwrap_or(0);
-        if taken >= LABEL_COLUMNS {
+        if taken >= most {
             break;
         }
         short.push(c);
@@ -356,6 +370,17 @@ mod tests {
         let many = map(40, |class| format!("class {class}")).to_svg().unwrap();
         assert!(!many.contains(">\n7\n<"), "all or none");
         assert_eq!(many.matches("rotate(270").count(), 40);
+    }
+
+    #[test]
+    fn wide_cells_hold_the_longest_text() {
+        let words = HeatMap {
+            wide_cells: true,
+            ..map(40, |class| class.to_string())
+        };
+        let layout = words.layout();
+        assert!(layout.cell.0 > layout.cell.1 && layout.cell_font == Some(CELL_FONTS[0]));
+        assert!(words.to_svg().unwrap().contains(">\n1599\n<"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Pictures of the inside of a model: gradients by distance, spectra, gates, and what a prediction rests on.
 
-use super::heat::{Cell, HeatMap};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::heat::{Cell, HeatMap, shortened_to};
 use super::{Axis, Chart, Color, Mark, Scale, Series};
 use crate::error::Result;
 use crate::inspect::gates::GateUse;
@@ -14,8 +16,10 @@ const PANEL: (u32, u32) = (400, 320);
 const SQUARE: (u32, u32) = (320, 340);
 /// Between panels.
 const GAP: u32 = 12;
-/// Tokens in a line of a text that is shaded; more would not be told apart.
+/// Letters in a line of a text that is shaded; more would not be told apart.
 const LINE: usize = 32;
+/// Letters of a word in it; a longer one is shortened.
+const MOST_LETTERS: usize = 14;
 /// The most tokens that are shaded.
 const MOST_TOKENS: usize = 512;
 
@@ -30,12 +34,12 @@ const COLORS: [Color; 6] = [
 ];
 
 /// The colour of a series by its place among others.
-fn color_of(place: usize) -> Color {
+pub(crate) fn color_of(place: usize) -> Color {
     COLORS[place % COLORS.len()]
 }
 
 /// The same, and one of two marks: those that share a colour differ in it.
-pub(crate) fn look_of(place: usize, marks: [Mark; 2]) -> (Color, Mark) {
+fn look_of(place: usize, marks: [Mark; 2]) -> (Color, Mark) {
     (color_of(place), marks[place / COLORS.len() % 2])
 }
 
@@ -120,7 +124,7 @@ pub fn gradients_chart(layers: &[LayerGradients], size: (u32, u32)) -> Chart {
             ..Axis::default()
         },
         y: Axis {
-            label: "gradient norm, log scale".into(),
+            label: "gradient norm: median, pale the quartiles; log scale".into(),
             scale: Scale::Log,
             ..Axis::default()
         },
@@ -146,6 +150,10 @@ fn position_map(of: &PositionGradients) -> HeatMap {
     let count = of.tokens.len().min(MOST_TOKENS);
     let greatest = of.inputs.iter().copied().fold(0.0, f64::max);
     let first = of.position - count;
+    let text = |distance: usize| shortened_to(&sign(&of.tokens[distance]), MOST_LETTERS);
+    let widest = (0..count).map(|distance| text(distance).width()).max();
+    // Whole words take the room of several letters.
+    let line = (2 * LINE / widest.unwrap_or(1).max(2)).max(MOST_LETTERS / 2);
     let cell = |at: usize| {
         // From the earliest token on.
         let distance = count - 1 - at;
@@ -154,13 +162,18 @@ fn position_map(of: &PositionGradients) -> HeatMap {
             _ => 0.0,
         };
         Cell {
-            row: at / LINE,
-            column: at % LINE,
+            row: at / line,
+            column: at % line,
             strength,
-            text: sign(&of.tokens[distance]),
+            text: text(distance),
         }
     };
-    let rows = (0..count.div_ceil(LINE)).map(|row| (first + row * LINE).to_string());
+    let rows = (0..count.div_ceil(line)).map(|row| (first + row * line).to_string());
+    let before = if count < of.tokens.len() {
+        format!("the last {count} tokens before")
+    } else {
+        "before".into()
+    };
     HeatMap {
         title: format!("What the prediction at {} rests on", of.position),
         description: format!(
@@ -171,13 +184,14 @@ fn position_map(of: &PositionGradients) -> HeatMap {
         ),
         row_label: "position".into(),
         column_label: format!(
-            "before {} at {}: {:.3} nats",
+            "{before} {} at {}: {:.3} nats",
             sign(&of.token),
             of.position,
             of.loss_nats
         ),
         rows: rows.collect(),
-        columns: vec![String::new(); count.min(LINE)],
+        columns: vec![String::new(); count.min(line)],
+        wide_cells: true,
         cells: (0..count).map(cell).collect(),
         key: [0.04, 0.25, 1.0]
             .map(|part| (part, format!("{:.0} % of the greatest", 100.0 * part)))
@@ -189,7 +203,8 @@ fn position_map(of: &PositionGradients) -> HeatMap {
 fn sign(token: &str) -> String {
     match token {
         " " => "\u{2423}".into(),
-        "\n" => "\u{21b5}".into(),
+        // A vocabulary shows a line break by its escape.
+        "\n" | "\\n" => "\u{21b5}".into(),
         "\t" => "\u{21e5}".into(),
         token => token.replace(['\n', '\t'], " "),
     }

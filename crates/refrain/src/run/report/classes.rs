@@ -153,6 +153,7 @@ fn map(classes: &ClassReport, drawn: &[u32], description: String) -> Result<Stri
         column_label: "predicted".into(),
         rows: names.clone(),
         columns: names,
+        wide_cells: false,
         cells,
         key: key.into(),
     }

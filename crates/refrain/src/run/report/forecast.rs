@@ -268,6 +268,7 @@ fn map(roll: &ForecastRoll) -> Result<(String, String)> {
             .map(|target| sparse(target + 1))
             .collect(),
         columns: (1..=roll.truth.len()).map(sparse).collect(),
+        wide_cells: false,
         cells,
         key: [0.01, 0.1, 0.5, 1.0]
             .map(|share| (share, format!("{:.0}%", 100.0 * share)))

@@ -1,5 +1,6 @@
 //! The pictures of a report, each with a sentence computed from its figures.
 
+use std::borrow::Cow;
 use std::f64::consts::LOG2_E;
 
 use minijinja::{Value, context};
@@ -24,8 +25,8 @@ const LOG_FROM_RATIO: f64 = 50.0;
 
 /// A picture and what it says.
 pub(super) struct Picture {
-    pub(super) id: &'static str,
-    pub(super) heading: &'static str,
+    pub(super) id: Cow<'static, str>,
+    pub(super) heading: Cow<'static, str>,
     pub(super) said: String,
     /// The picture for narrow pages and, if it differs, the one for wide pages.
     pub(super) narrow: String,
@@ -35,8 +36,8 @@ pub(super) struct Picture {
 impl From<Picture> for Value {
     fn from(picture: Picture) -> Self {
         context! {
-            id => picture.id,
-            heading => picture.heading,
+            id => picture.id.as_ref(),
+            heading => picture.heading.as_ref(),
             said => picture.said,
             narrow => picture.narrow,
             wide => picture.wide,
@@ -128,8 +129,8 @@ fn loss(figures: &Figures<'_>) -> Result<Picture> {
         .to_svg()
     };
     Ok(Picture {
-        id: "loss",
-        heading: "Loss",
+        id: "loss".into(),
+        heading: "Loss".into(),
         narrow: draw(NARROW, MOST_POINTS_NARROW)?,
         wide: Some(draw(WIDE, MOST_POINTS)?),
         said,
@@ -264,8 +265,8 @@ fn accuracy(figures: &Figures<'_>) -> Result<Option<Picture>> {
         .to_svg()
     };
     Ok(Some(Picture {
-        id: "accuracy",
-        heading: "Accuracy",
+        id: "accuracy".into(),
+        heading: "Accuracy".into(),
         narrow: draw(SMALL)?,
         wide: Some(draw(WIDE_LOW)?),
         said,
@@ -467,8 +468,8 @@ fn small(
     }
     .to_svg()?;
     Ok(Picture {
-        id,
-        heading,
+        id: id.into(),
+        heading: heading.into(),
         said,
         narrow,
         wide: None,

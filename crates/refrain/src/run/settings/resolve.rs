@@ -208,7 +208,7 @@ impl Settings {
             eval_every: optional_count("eval-every", settings.eval_every)?,
             save_every: optional_count("save-every", settings.save_every)?,
             watch_every: settings.watch_every()?,
-            watch: settings.watch()?,
+            watch: settings.watch(),
             patience,
             seed: whole("seed", given("seed", settings.seed), 0..=MAX_COUNT)?,
         })
@@ -348,19 +348,10 @@ impl Settings {
     }
 
     /// What is watched, each once, in one order.
-    fn watch(&self) -> Result<Vec<WatchKind>> {
+    fn watch(&self) -> Vec<WatchKind> {
         let asked = self.watch.as_deref().unwrap_or_default();
-        let task = given("task", self.task);
-        if asked.contains(&WatchKind::Gradients) && task != Task::Lm {
-            return Err(wrong(
-                "watch",
-                "`gradients`",
-                format!("`spectrum` or `gates`: `task {task}` can have these watched"),
-                "`refrain inspect gradients` measures them when the model is trained",
-            ));
-        }
         let chosen = WatchKind::ALL.iter().filter(|kind| asked.contains(kind));
-        Ok(chosen.copied().collect())
+        chosen.copied().collect()
     }
 
     fn watch_every(&self) -> Result<Option<u64>> {

@@ -89,7 +89,8 @@ fn settle(config: &mut Resolved, fitted: &FittedForecast) -> Result<()> {
             return Err(Error::Setting {
                 name: "window".into(),
                 found: window.to_string(),
-                expected: "nothing: the plain network sees the steps of an answer all at once".into(),
+                expected: "nothing: the plain network sees the steps of an answer all at once"
+                    .into(),
                 hint: "leave it out; `--context` tells how many steps of a series there are".into(),
             });
         }
