@@ -328,7 +328,7 @@ unsafe fn correlate<V: Lanes>(
                     let a = input.add((y + kernel_row) * shape.row());
                     let b = weight.add((panel * depth + kernel_row * 3 * channels) * GROUP);
                     let strides = (pixel, GROUP);
-                    tiles::<V>(
+                    tiles::<V, _>(
                         shape.width,
                         step,
                         c,
@@ -461,7 +461,7 @@ unsafe fn correlate_gradient<V: Lanes>(
                 let rows = 3 * shape.channels;
                 let c = gradients.add((panel * depth + kernel_row * rows) * GROUP);
                 let a = input.add(kernel_row * shape.row());
-                tiles::<V>(rows, wide, c, (GROUP, depth * GROUP), a, 1, d, GROUP, walk);
+                tiles::<V, _>(rows, wide, c, (GROUP, depth * GROUP), a, 1, d, GROUP, walk);
             }
         }
         for panel in 0..geometry.panels {

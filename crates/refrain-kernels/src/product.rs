@@ -10,6 +10,12 @@ use crate::simd::{Kernel, Lanes, Registers};
 /// Inputs of a panel that are worked through before the next rows: 256 blocks of `f32` are 16 KiB, half of the
 /// first-level cache.
 const DEPTH_BLOCK: usize = 256;
+/// Numbers of the left factor that are worked through before the next ones: 128 KiB of `f32`, so that they stay in the
+/// second-level cache while all panels of the right factor pass by.
+const SECOND_LEVEL: usize = 32_768;
+/// Terms of a chain that are worked through at once where it is long, so that [`SECOND_LEVEL`] holds many rows: a weight that
+/// comes from memory is used for all of them.
+const DEEP: usize = 256;
 
 /// A two-level walk along the chain: `outer` runs of `inner` terms, with the distances between terms.
 #[derive(Clone, Copy)]
@@ -22,16 +28,65 @@ pub(crate) struct Walk {
     pub(crate) b_inner: usize,
 }
 
+/// Where the terms of a chain stand in both factors.
+pub(crate) trait Chain: Copy {
+    /// Runs of terms.
+    fn runs(self) -> usize;
+
+    /// Where the terms of a run begin in both factors, and how many there are.
+    fn run(self, at: usize) -> (isize, isize, usize);
+
+    /// The distance between two terms of a run in both factors.
+    fn steps(self) -> (usize, usize);
+}
+
+impl Chain for Walk {
+    #[inline(always)]
+    fn runs(self) -> usize {
+        self.outer
+    }
+
+    #[inline(always)]
+    fn run(self, at: usize) -> (isize, isize, usize) {
+        let at = at.cast_signed();
+        (at * self.a_outer, at * self.b_outer, self.inner)
+    }
+
+    #[inline(always)]
+    fn steps(self) -> (usize, usize) {
+        (self.a_inner, self.b_inner)
+    }
+}
+
+/// Rows of two matrices, run by run.
+impl Chain for &[RowRun] {
+    #[inline(always)]
+    fn runs(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn run(self, at: usize) -> (isize, isize, usize) {
+        let RowRun { a, b, rows } = self[at];
+        ((a * GROUP).cast_signed(), (b * GROUP).cast_signed(), rows)
+    }
+
+    #[inline(always)]
+    fn steps(self) -> (usize, usize) {
+        (GROUP, GROUP)
+    }
+}
+
 /// `C[r][p] += Σ A[r][k] * B[k][p]` for `R` rows and `P` panels held in registers.
 #[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
+unsafe fn tile<V: Lanes, C: Chain, const R: usize, const P: usize>(
     c: *mut V::Scalar,
     (c_row, c_panel): (usize, usize),
     a: *const V::Scalar,
     a_row: usize,
     b: *const V::Scalar,
     b_panel: usize,
-    walk: Walk,
+    walk: C,
 ) {
     // SAFETY: the caller promises that all places named by the strides are inside their buffers.
     unsafe {
@@ -41,10 +96,11 @@ unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
                 sums[r][p] = V::load(c.add(r * c_row + p * c_panel));
             }
         }
-        let (mut a, mut b) = (a, b);
-        for _ in 0..walk.outer {
-            let (mut a_k, mut b_k) = (a, b);
-            for _ in 0..walk.inner {
+        let (a_step, b_step) = walk.steps();
+        for at in 0..walk.runs() {
+            let (a_start, b_start, terms) = walk.run(at);
+            let (mut a_k, mut b_k) = (a.wrapping_offset(a_start), b.wrapping_offset(b_start));
+            for _ in 0..terms {
                 let mut panel = [V::splat(V::Scalar::ZERO); P];
                 for p in 0..P {
                     panel[p] = V::load(b_k.add(p * b_panel));
@@ -55,11 +111,9 @@ unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
                         sums[r][p] = x.mul_add(panel[p], sums[r][p]);
                     }
                 }
-                a_k = a_k.wrapping_add(walk.a_inner);
-                b_k = b_k.wrapping_add(walk.b_inner);
+                a_k = a_k.wrapping_add(a_step);
+                b_k = b_k.wrapping_add(b_step);
             }
-            a = a.wrapping_offset(walk.a_outer);
-            b = b.wrapping_offset(walk.b_outer);
         }
         for r in 0..R {
             for p in 0..P {
@@ -71,7 +125,7 @@ unsafe fn tile<V: Lanes, const R: usize, const P: usize>(
 
 /// `rows` rows of some neighbouring panels, tile by tile; the rows of the tiles differ by one at most.
 #[inline(always)]
-pub(crate) unsafe fn tiles<V: Lanes>(
+pub(crate) unsafe fn tiles<V: Lanes, C: Chain>(
     rows: usize,
     panels: usize,
     c: *mut V::Scalar,
@@ -80,7 +134,7 @@ pub(crate) unsafe fn tiles<V: Lanes>(
     a_row: usize,
     b: *const V::Scalar,
     b_panel: usize,
-    walk: Walk,
+    walk: C,
 ) {
     let mut panel = 0;
     while panel < panels {
@@ -100,7 +154,7 @@ pub(crate) unsafe fn tiles<V: Lanes>(
             for at in 0..count {
                 let end = (at + 1) * rows / count;
                 let (c, a) = (c.add(row * c_stride.0), a.add(row * a_row));
-                sized_tile::<V>((end - row, wide), c, c_stride, a, a_row, b, b_panel, walk);
+                sized_tile::<V, C>((end - row, wide), c, c_stride, a, a_row, b, b_panel, walk);
                 row = end;
             }
         }
@@ -110,7 +164,7 @@ pub(crate) unsafe fn tiles<V: Lanes>(
 
 /// The tile of a size that [`tiles`] asks for; sizes for which these lanes have no registers are not even compiled.
 #[inline(always)]
-unsafe fn sized_tile<V: Lanes>(
+unsafe fn sized_tile<V: Lanes, C: Chain>(
     size: (usize, usize),
     c: *mut V::Scalar,
     c_stride: (usize, usize),
@@ -118,14 +172,14 @@ unsafe fn sized_tile<V: Lanes>(
     a_row: usize,
     b: *const V::Scalar,
     b_panel: usize,
-    walk: Walk,
+    walk: C,
 ) {
     macro_rules! one_of {
         ($(($rows:literal, $panels:literal))*) => {
             match size {
                 $(($rows, $panels) => {
                     // SAFETY: as in `tile`.
-                    unsafe { tile::<V, $rows, $panels>(c, c_stride, a, a_row, b, b_panel, walk) }
+                    unsafe { tile::<V, C, $rows, $panels>(c, c_stride, a, a_row, b, b_panel, walk) }
                 })*
                 _ => unreachable!("a tile of {size:?}"),
             }
@@ -255,7 +309,7 @@ unsafe fn panel_product_in<V: Lanes>(
                     b_inner: GROUP,
                 };
                 if whole > 0 {
-                    tiles::<V>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
+                    tiles::<V, _>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
                 }
                 if rest > 0 {
                     let walk = Walk {
@@ -267,7 +321,7 @@ unsafe fn panel_product_in<V: Lanes>(
                         a.add(whole * left.group_stride),
                         w.add(whole * GROUP * GROUP),
                     );
-                    tiles::<V>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
+                    tiles::<V, _>(rows, step, c, (GROUP, c_panel), a, GROUP, w, w_panel, walk);
                 }
                 k += depth;
             }
@@ -292,8 +346,7 @@ impl<T: Scalar> Kernel<T> for Product<T> {
 
     #[inline(always)]
     fn run<V: Lanes<Scalar = T>>(self) {
-        // Rows whose activations fit into the second-level cache beside a panel.
-        let block = (32_768 / self.left.depth.max(1)).clamp(24, 240);
+        let block = (SECOND_LEVEL / self.left.depth.clamp(1, DEEP)).clamp(24, 240);
         let mut row = 0;
         // SAFETY: `product` has checked the sizes and gives each thread rows of its own.
         unsafe {
@@ -309,20 +362,18 @@ impl<T: Scalar> Kernel<T> for Product<T> {
                         start.store(c.add(row * GROUP));
                     }
                 }
-                let left = Left {
-                    start: self.left.start.add(row * GROUP),
-                    ..self.left
-                };
                 let c = self.c.add(row * GROUP);
-                panel_product::<V>(
-                    rows,
-                    self.panels,
-                    c,
-                    self.c_panel,
-                    left,
-                    self.w,
-                    self.w_panel,
-                );
+                for k in (0..self.left.depth).step_by(DEEP) {
+                    let group = k / GROUP * self.left.group_stride;
+                    let left = Left {
+                        start: self.left.start.add(group + row * GROUP),
+                        depth: DEEP.min(self.left.depth - k),
+                        ..self.left
+                    };
+                    let w = self.w.add(k * GROUP);
+                    let (c_panel, w_panel) = (self.c_panel, self.w_panel);
+                    panel_product::<V>(rows, self.panels, c, c_panel, left, w, w_panel);
+                }
                 row += rows;
             }
         }
@@ -490,72 +541,100 @@ impl<T: Scalar> Kernel<T> for GradientProduct<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Scalar = T>>(self) {
-        // Rows of a block: the left factor's part fits into the second-level cache, a panel of the right one into the
-        // first.
-        let most = (65_536 / self.depth.max(1)).clamp(32, 256 / V::TILE.1);
-        let mut first = 0;
-        // SAFETY: `gradient_product` has checked the sizes and gives each thread panels of its own.
-        unsafe {
-            while first < self.runs.len() {
-                // Join runs of one length that are evenly spaced into one walk.
-                let RowRun {
-                    a: a_row,
-                    b: b_row,
-                    rows,
-                } = self.runs[first];
-                let mut count = 1;
-                let mut step = (0, 0);
-                while first + count < self.runs.len() && (count + 1) * rows <= most {
-                    let (last, next) = (self.runs[first + count - 1], self.runs[first + count]);
-                    let distance = (
-                        next.a.wrapping_sub(last.a).cast_signed(),
-                        next.b.wrapping_sub(last.b).cast_signed(),
-                    );
-                    if next.rows != rows || (count > 1 && distance != step) {
-                        break;
-                    }
-                    step = distance;
-                    count += 1;
-                }
-                let mut panel = self.panels.start;
-                while panel < self.panels.end {
-                    let wide = V::TILE.1.min(self.panels.end - panel);
-                    let place = |panel| self.slots.panel(panel) * self.b_rows * GROUP;
-                    let b = self.b.add(place(panel) + b_row * GROUP);
-                    let b_panel = place(panel + wide - 1) - place(panel);
-                    let mut column = 0;
-                    while column < self.depth {
-                        let columns = GROUP.min(self.depth - column);
-                        let a = self.a.add((column / GROUP * self.a_rows + a_row) * GROUP);
-                        let c = self.c.add((panel * self.depth + column) * GROUP);
-                        // A run longer than a block is walked in parts.
-                        let mut done = 0;
-                        while done < rows {
-                            let part = if count > 1 {
-                                rows
-                            } else {
-                                most.min(rows - done)
-                            };
-                            let walk = Walk {
-                                outer: count,
-                                a_outer: step.0 * GROUP.cast_signed(),
-                                b_outer: step.1 * GROUP.cast_signed(),
-                                inner: part,
-                                a_inner: GROUP,
-                                b_inner: GROUP,
-                            };
-                            let (a, b) = (a.add(done * GROUP), b.add(done * GROUP));
-                            let c_stride = (GROUP, self.depth * GROUP);
-                            tiles::<V>(columns, wide, c, c_stride, a, 1, b, b_panel, walk);
-                            done += part;
-                        }
-                        column += columns;
-                    }
-                    panel += wide;
-                }
-                first += count;
-            }
+        // Rows whose part of the left factor stays in the second-level cache while all panels pass by. It is read but once for
+        // each panel, so that it may be larger than that of a product.
+        let most = (4 * SECOND_LEVEL / self.depth.max(1)).clamp(64, 1024);
+        let (mut blocks, mut cut) = (Blocks::new(self.runs, most), Blocks::CUT);
+        while let Some(runs) = blocks.next(&mut cut) {
+            // SAFETY: `gradient_product` has checked the sizes and gives each thread panels of its own.
+            unsafe { self.block::<V>(runs) };
         }
+    }
+}
+
+impl<T: Scalar> GradientProduct<'_, T> {
+    /// Some runs, all panels: the result's part of a few panels is finished before the next ones, so that it stays near.
+    #[inline(always)]
+    unsafe fn block<V: Lanes<Scalar = T>>(&self, runs: &[RowRun]) {
+        // Rows of which the panels of a tile fit into the first-level cache.
+        let most = 256 / V::TILE.1;
+        let mut panel = self.panels.start;
+        while panel < self.panels.end {
+            let wide = V::TILE.1.min(self.panels.end - panel);
+            let place = |panel| self.slots.panel(panel) * self.b_rows * GROUP;
+            let b_panel = place(panel + wide - 1) - place(panel);
+            let (mut blocks, mut cut) = (Blocks::new(runs, most), Blocks::CUT);
+            while let Some(runs) = blocks.next(&mut cut) {
+                for column in (0..self.depth).step_by(GROUP) {
+                    let columns = GROUP.min(self.depth - column);
+                    // SAFETY: the caller promises that runs and panels lie inside the buffers.
+                    unsafe {
+                        let a = self.a.add(column * self.a_rows);
+                        let b = self.b.add(place(panel));
+                        let c = self.c.add((panel * self.depth + column) * GROUP);
+                        let c_stride = (GROUP, self.depth * GROUP);
+                        tiles::<V, _>(columns, wide, c, c_stride, a, 1, b, b_panel, runs);
+                    }
+                }
+            }
+            panel += wide;
+        }
+    }
+}
+
+/// Runs in their order, in blocks of so many rows at most; a longer run is cut.
+struct Blocks<'a> {
+    runs: &'a [RowRun],
+    most: usize,
+    /// Rows of the first run that are done.
+    done: usize,
+}
+
+impl<'a> Blocks<'a> {
+    /// Room for a part of a run.
+    const CUT: [RowRun; 1] = [RowRun {
+        a: 0,
+        b: 0,
+        rows: 0,
+    }];
+
+    #[inline(always)]
+    fn new(runs: &'a [RowRun], most: usize) -> Self {
+        Self {
+            runs,
+            most,
+            done: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn next<'s>(&mut self, cut: &'s mut [RowRun; 1]) -> Option<&'s [RowRun]>
+    where
+        'a: 's,
+    {
+        let run = *self.runs.first()?;
+        if run.rows > self.most {
+            let rows = self.most.min(run.rows - self.done);
+            *cut = [RowRun {
+                a: run.a + self.done,
+                b: run.b + self.done,
+                rows,
+            }];
+            self.done += rows;
+            if self.done == run.rows {
+                self.runs = &self.runs[1..];
+                self.done = 0;
+            }
+            return Some(cut);
+        }
+        let mut rows = 0;
+        let fit = self.runs.iter().take_while(|run| {
+            rows += run.rows;
+            rows <= self.most
+        });
+        let (block, rest) = self.runs.split_at(fit.count());
+        self.runs = rest;
+        Some(block)
     }
 }
 

@@ -63,18 +63,21 @@ fn check_product<T: Scalar>(rows: usize, depth: usize, columns: usize, seed: u32
     }
 }
 
-fn check_gradient<T: Scalar>(steps: usize, batch: usize, depth: usize, columns: usize, seed: u32) {
-    let rows = steps * batch;
+/// The gradient of a weight over steps with so many rows each, from the last step to the first.
+fn check_gradient<T: Scalar>(batches: &[usize], depth: usize, columns: usize, seed: u32) {
+    let rows = batches.iter().sum();
     let a = panels::<T>(rows, depth, seed);
     let b = panels::<T>(rows, columns, seed + 1);
-    let runs: Vec<RowRun> = (0..steps)
-        .rev()
-        .map(|t| RowRun {
-            a: t * batch,
-            b: t * batch,
+    let mut at = rows;
+    let run = |&batch: &usize| {
+        at -= batch;
+        RowRun {
+            a: at,
+            b: at,
             rows: batch,
-        })
-        .collect();
+        }
+    };
+    let runs: Vec<RowRun> = batches.iter().rev().map(run).collect();
     let index: Vec<u32> = (0..rows as u32).map(|row| row * 7 % 5).collect();
     let mut expected = vec![T::ZERO; columns * depth];
     let mut sums = vec![T::ZERO; columns];
@@ -418,7 +421,7 @@ macro_rules! stamped {
                     steps in 1usize..9, batch in 1usize..20, depth in 1usize..40, columns in 1usize..70,
                     seed in 0u32..1000,
                 ) {
-                    check_gradient::<$type>(steps, batch, depth, columns, seed);
+                    check_gradient::<$type>(&vec![batch; steps], depth, columns, seed);
                 }
 
                 #[test]
@@ -448,8 +451,11 @@ macro_rules! stamped {
             #[test]
             fn long_chains_continue_across_blocks() {
                 check_product::<$type>(130, 700, 40, 3);
-                check_gradient::<$type>(40, 33, 600, 33, 4);
-                check_gradient::<$type>(1, 700, 20, 33, 5);
+                check_gradient::<$type>(&[33; 40], 600, 33, 4);
+                check_gradient::<$type>(&[700], 20, 33, 5);
+                // Sequences that end: no two steps alike, some longer than any block.
+                let ending = [1500, 700, 300, 130, 64, 64, 63, 31, 30, 12, 3, 1, 1];
+                check_gradient::<$type>(&ending, 40, 50, 6);
             }
         }
     };

@@ -164,8 +164,9 @@ fn shaded(of: &PositionGradients) -> String {
         line.clear();
         bars.clear();
     };
-    // Words stand apart; pieces of a text say themselves where it has white space.
-    let apart = of.tokens.iter().any(|token| token.chars().nth(1).is_some())
+    // Words stand apart; pieces of a text say themselves where it has white space. (A single one may be written as an escape.)
+    let is_word = |token: &String| token.chars().nth(1).is_some() && !token.starts_with('\\');
+    let apart = of.tokens.iter().any(is_word)
         && !of
             .tokens
             .iter()
