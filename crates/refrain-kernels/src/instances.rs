@@ -17,7 +17,7 @@ use crate::recurrent_norm_backward::NormBackward;
 use crate::update::{AdamStep, RootStep, SgdStep};
 use crate::{
     attention, batch_norm, convolution, dropout, elementwise, norm, product, recurrent,
-    recurrent_norm, recurrent_norm_backward, softmax, update,
+    recurrent_norm, recurrent_norm_backward, softmax, sums, update,
 };
 
 /// Each method is documented as the public function of its name.
@@ -150,11 +150,11 @@ macro_rules! instances {
             }
 
             fn column_sums(compute: &Compute, runs: &[RowRun], b: &Panels<$type>, sums: &mut [Block<$type>]) {
-                product::column_sums_of(compute, runs, b, sums)
+                sums::column_sums_of(compute, runs, b, sums)
             }
 
             fn sum_rows_by_index(compute: &Compute, runs: &[RowRun], index: &[u32], b: &Panels<$type>, slots: Slots, sums: &mut Panels<$type>) {
-                product::sum_rows_by_index_of(compute, runs, index, b, slots, sums)
+                sums::sum_rows_by_index_of(compute, runs, index, b, slots, sums)
             }
 
             fn softmax_cross_entropy(compute: &Compute, logits: &mut Panels<$type>, targets: &[u32], weight: Option<f64>, losses: &mut [f64]) {
