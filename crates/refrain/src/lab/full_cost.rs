@@ -206,10 +206,10 @@ fn decide(outcome: &mut Outcome, costs: &[(usize, Cost, Cost)]) {
     outcome.figure("full s an update at the longest", full_update);
     outcome.figure("truncated s an update", cut_update);
     outcome.figure(
-        "full us a character at the longest",
+        "full microseconds a character at the longest",
         of_character(full_long),
     );
-    outcome.figure("truncated us a character", of_character(cut_long));
+    outcome.figure("truncated microseconds a character", of_character(cut_long));
     outcome.seen = format!(
         "An LSTM goes through {long} steps forward and backward. Everything that the backward pass needs is kept until then: {:.1} MB for the whole, \
          {:.2} MB for {TRUNCATED} steps at a time. An update takes {} s for the whole and {} s truncated, which makes {} of them on the way.",

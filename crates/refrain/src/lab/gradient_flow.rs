@@ -210,7 +210,7 @@ fn distance(outcome: &mut Outcome, flows: &Along) {
             axes(),
             of_settings(flows, ["W_hh small", "W_hh large"]),
         ),
-        "Untrained cells with orthogonal recurrent matrices times 0.5 (thin) and times 2 (thick), inputs near 0. Along c the scale makes no difference: no matrix is on the way.",
+        "Untrained cells with orthogonal recurrent matrices times 0.5 (thin) and times 2 (thick), inputs near 0. Along c the scale makes hardly a difference: no matrix is on the way.",
     );
 }
 

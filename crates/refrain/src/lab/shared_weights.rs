@@ -277,7 +277,7 @@ fn decide(
         outcome.check(
             off <= SAME,
             format!(
-                "L_1 to L_{last} of `{name}`, read a step at a time, are {}; their sum {} nats is the loss of the whole pass, but for {} of it (at most {SAME:e})",
+                "L_1 to L_{last} of `{name}`, each from a step by itself, are {}; their sum {} nats is the loss of the whole pass, but for {} of it (at most {SAME:e})",
                 each.join(", "),
                 shown(total),
                 shown(off)
