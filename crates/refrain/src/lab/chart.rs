@@ -52,7 +52,7 @@ pub(super) fn whole(label: &str) -> Axis {
 pub(super) fn log(label: &str) -> Axis {
     Axis {
         scale: Scale::Log,
-        ..linear(label)
+        ..linear(&format!("{label}, log scale"))
     }
 }
 
@@ -69,6 +69,11 @@ pub(super) fn curve(
         mark,
         points: points.into_iter().collect(),
     }
+}
+
+/// A curve's marks at some of its points only, from the first on: a curve may lie under them and still be seen.
+pub(super) fn thinned(points: &[(f64, f64)], every: usize) -> Vec<(f64, f64)> {
+    points.iter().copied().step_by(every.max(1)).collect()
 }
 
 /// Values over 0, 1, 2, …

@@ -121,11 +121,13 @@ pub struct Figures {
     pub single: Vec<(String, Figure)>,
     /// Those that belong together.
     pub tables: Vec<Table>,
+    /// One for each step of a run, too many to be printed.
+    pub series: Vec<(String, Vec<f64>)>,
 }
 
 impl Figures {
-    /// As an object: a name for each figure that stands alone, and for each table an array of objects with the columns'
-    /// names. Spaces in names are written `_`.
+    /// As an object: a name for each figure that stands alone, for each table an array of objects with the columns' names, and
+    /// for each series an array of numbers. Spaces in names are written `_`.
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {
         let key = |name: &str| name.replace(' ', "_");
@@ -140,6 +142,9 @@ impl Figures {
                 Value::Object(cells.collect())
             });
             object.insert(key(&table.name), rows.collect());
+        }
+        for (name, values) in &self.series {
+            object.insert(key(name), json!(values));
         }
         object
     }

@@ -3,16 +3,16 @@
 mod paths;
 mod solved;
 
-use self::paths::{Along, along, forget_biases, kept_equal, through_h};
+use self::paths::{Along, CellFlow, Way, along, forget_biases, kept_equal, through_h, ways};
 use self::solved::{Solved, solve};
-use super::chart::{chart, curve, linear, log, over_index, whole};
+use super::chart::{chart, curve, linear, log, over_index, thinned, whole};
 use super::figures::shown;
 use super::flow::half_life;
 use super::problems::Problem;
 use super::{Conditions, Experiment, Outcome, Table};
 use crate::error::Result;
 use crate::nn::CellKind;
-use crate::run::plot::Mark;
+use crate::run::plot::{Mark, Series};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gradient-flow",
@@ -96,29 +96,88 @@ fn equation(conditions: &Conditions<'_>, outcome: &mut Outcome, solved: &Solved)
     Ok(())
 }
 
+/// Two settings on one axis, the first drawn with thin lines: of each cell what is followed in it.
+fn of_settings(flows: &Along, [thin, thick]: [&str; 2]) -> Vec<Series> {
+    let mut series = Vec::new();
+    let followed = CELLS
+        .into_iter()
+        .flat_map(|cell| ways(cell).iter().map(move |&way| (cell, way)));
+    for (case, (cell, way)) in followed.enumerate() {
+        for when in [thin, thick] {
+            let is_meant = |flow: &&CellFlow| (flow.cell, flow.way, flow.when) == (cell, way, when);
+            let Some(flow) = flows.cells.iter().find(is_meant) else {
+                continue;
+            };
+            let label = match way {
+                Way::Hidden => format!("{} {when}", name(cell)),
+                _ => format!("{}, {}, {when}", name(cell), said(way)),
+            };
+            let points = over_index(&flow.norms);
+            let line = if when == thin { Mark::Thin } else { Mark::Line };
+            // The gated cells' curves lie close together: of two of them some points are marked beside the line.
+            let marked = match (way, when == thin) {
+                (Way::Hidden, true) if cell == CellKind::Gru => Some((Mark::Points, 4)),
+                (Way::Hidden, false) if cell == CellKind::Gru => Some((Mark::Rings, 4)),
+                (Way::All, true) => Some((Mark::Points, 3)),
+                (Way::All, false) => Some((Mark::Rings, 3)),
+                _ => None,
+            };
+            match marked {
+                Some((mark, every)) => {
+                    let few = thinned(&points, every);
+                    series.push(curve("", case, line, points));
+                    series.push(curve(label, case, mark, few));
+                }
+                None => series.push(curve(label, case, line, points)),
+            }
+        }
+    }
+    series
+}
+
+fn said(way: Way) -> &'static str {
+    match way {
+        Way::Hidden => "through h",
+        Way::AlongC => "along c",
+        Way::All => "all paths",
+    }
+}
+
 /// The three cells on one axis.
 fn distance(outcome: &mut Outcome, flows: &Along) {
     let mut table = Table::new(
         "half lives",
-        ["cell", "when", "half life steps", "gradient at the far end"],
+        [
+            "cell",
+            "path",
+            "when",
+            "half life steps",
+            "gradient at the far end",
+        ],
     );
     for flow in &flows.cells {
         let half = half_life(&flow.norms);
         let half = half.map_or_else(|| "beyond".into(), super::Figure::from);
         let last = flow.norms.last().copied().unwrap_or(f64::NAN);
-        table.row([name(flow.cell).into(), flow.when.into(), half, last.into()]);
+        table.row([
+            name(flow.cell).into(),
+            said(flow.way).into(),
+            flow.when.into(),
+            half,
+            last.into(),
+        ]);
     }
     outcome.table(table);
-    let far = |cell, when| {
+    let far = |cell, way| {
         let mut flows = flows.cells.iter();
-        let flow = flows.find(|flow| flow.cell == cell && flow.when == when);
+        let flow = flows.find(|flow| (flow.cell, flow.way, flow.when) == (cell, way, "trained"));
         flow.and_then(|flow| flow.norms.last())
             .copied()
             .unwrap_or(0.0)
     };
     let (rnn, lstm) = (
-        far(CellKind::Rnn, "trained"),
-        far(CellKind::Lstm, "trained"),
+        far(CellKind::Rnn, Way::Hidden),
+        far(CellKind::Lstm, Way::AlongC),
     );
     outcome.check(
         lstm >= FURTHER * rnn && lstm > 0.0,
@@ -134,37 +193,24 @@ fn distance(outcome: &mut Outcome, flows: &Along) {
             log("norm of the gradient of the state k steps before"),
         )
     };
-    let chosen = |whens: [(&str, Mark); 2]| {
-        let mut series = Vec::new();
-        for (case, cell) in CELLS.into_iter().enumerate() {
-            for (when, mark) in whens {
-                let of = |flow: &&paths::CellFlow| flow.cell == cell && flow.when == when;
-                if let Some(flow) = flows.cells.iter().find(of) {
-                    let label = format!("{} {when}", name(cell));
-                    series.push(curve(label, case, mark, over_index(&flow.norms)));
-                }
-            }
-        }
-        series
-    };
     outcome.picture(
         chart(
             "Gradient flow of three cells, at start and after training",
             "After training the LSTM's and the GRU's lines stay up, the vanilla network's falls.",
             axes(),
-            chosen([("at start", Mark::Thin), ("trained", Mark::Dots)]),
+            of_settings(flows, ["at start", "trained"]),
         ),
-        "How much of a gradient of norm 1 at the last step reaches the states before it: of the LSTM along its cell state, of the others through h. \
-         Thin lines at the start, dots after training on a task whose answer stands at the first step.",
+        "A gradient of norm 1 in a random direction is put on the last state and followed back: on h of RNN and GRU, on c of the LSTM, along c alone (what comes through h is cut off) and \
+         through all paths. Thin at the start, thick after training on a task whose answer stands at the first step.",
     );
     outcome.picture(
         chart(
             "The same with recurrent weights scaled",
-            "Scaled down all fall but along c; scaled up the vanilla network's rises.",
+            "Scaled down all fall; scaled up the vanilla network's rises, and the LSTM's through all paths; along c it cannot.",
             axes(),
-            chosen([("W_hh small", Mark::Thin), ("W_hh large", Mark::Dots)]),
+            of_settings(flows, ["W_hh small", "W_hh large"]),
         ),
-        "Untrained cells with orthogonal recurrent matrices times 0.5 (thin) and times 2 (dots), inputs near 0.",
+        "Untrained cells with orthogonal recurrent matrices times 0.5 (thin) and times 2 (thick), inputs near 0. Along c the scale makes hardly a difference: no matrix is on the way.",
     );
 }
 
@@ -294,25 +340,48 @@ fn tasks(outcome: &mut Outcome, solved: &Solved) {
             100.0 * UNSOLVED
         ),
     );
-    let mut y = linear("share right");
-    y.from_zero = true;
-    let series = CELLS.into_iter().enumerate().map(|(case, cell)| {
-        let of_cell = solved
-            .results
-            .iter()
-            .filter(|result| result.cell == cell && result.problem == Problem::Copy);
-        let points = of_cell.map(|result| (result.length as f64, result.accuracy));
-        curve(name(cell), case, Mark::Dots, points)
-    });
-    outcome.picture(
-        chart(
+    for (problem, title, told) in [
+        (
+            Problem::Copy,
             "Telling the first of so many symbols",
-            "The gated cells are right at every distance, the vanilla network only at short ones.",
-            (whole("distance, steps"), y),
-            series.collect(),
+            "whose first symbol is told rightly at their end",
         ),
-        "The share of sequences whose first symbol is told rightly at their end, after the same number of training steps.",
-    );
+        (
+            Problem::Order,
+            "Telling the order of two symbols among so many",
+            "of which is told rightly in which order two symbols came",
+        ),
+        (
+            Problem::Adding,
+            "Adding two of so many numbers",
+            "whose two marked numbers are added with an error below 0.1",
+        ),
+    ] {
+        let of_problem = || {
+            let results = solved.results.iter();
+            results.filter(move |result| result.problem == problem)
+        };
+        let marks = [Mark::Dots, Mark::Rings, Mark::Dots];
+        let mut series: Vec<Series> = Vec::new();
+        for (case, (cell, mark)) in CELLS.into_iter().zip(marks).enumerate() {
+            let points = of_problem().filter(|result| result.cell == cell);
+            let points = points.map(|result| (result.length as f64, result.accuracy));
+            series.push(curve(name(cell), case, mark, points));
+        }
+        let guessing = of_problem().map(|result| (result.length as f64, problem.chance()));
+        series.push(curve("guessing", 3, Mark::Thin, guessing));
+        let mut y = linear("share right");
+        y.from_zero = true;
+        outcome.picture(
+            chart(
+                title,
+                "The share right of three cells against the distance, beside guessing.",
+                (whole("distance, steps"), y),
+                series,
+            ),
+            &format!("The share of sequences {told}, after the same number of training steps."),
+        );
+    }
 }
 
 fn explain(outcome: &mut Outcome, flows: &Along) {

@@ -244,6 +244,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     };
     row("the step before", &before.c, &before.h);
     row("this step, free", &at.c, &at.h);
+    let mut last_case = "";
     for hold in &HOLDS {
         let mut layer = layer.clone();
         for (gate, value) in hold.gates {
@@ -255,7 +256,11 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
         let off = zip(own, &expected, |a, b| (a - b).abs());
         let off = off.into_iter().fold(0.0, f64::max);
         let (case, _) = hold.said.split_once(':').unwrap_or((hold.said, ""));
-        row(case, &found.c, &found.h);
+        // Two things may be said of one case.
+        if case != last_case {
+            row(case, &found.c, &found.h);
+        }
+        last_case = case;
         outcome.check(
             off <= SAME,
             format!("{}, but for {} (at most {SAME:e})", hold.said, shown(off)),

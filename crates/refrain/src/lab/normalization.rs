@@ -128,6 +128,14 @@ struct Along {
     right_longer: f64,
 }
 
+impl Along {
+    /// The mean training loss of the last steps.
+    fn last_loss(&self) -> f64 {
+        let last = &self.losses[self.losses.len().saturating_sub(20)..];
+        last.iter().sum::<f64>() / last.len() as f64
+    }
+}
+
 fn along_time(conditions: &Conditions<'_>, form: Form, blanks: Blanks) -> Along {
     let steps = conditions.choose(300, 1500);
     let own = if conditions.without_cause {
@@ -214,14 +222,13 @@ fn tabulate(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: 
         ],
     );
     for along in found {
-        let last = &along.losses[along.losses.len().saturating_sub(20)..];
         table.row([
             along.form.name().into(),
             along.blanks.0.into(),
             growth(&along.norms).into(),
             along.right.into(),
             along.right_longer.into(),
-            (last.iter().sum::<f64>() / last.len() as f64).into(),
+            along.last_loss().into(),
         ]);
     }
     outcome.table(table);
@@ -322,6 +329,7 @@ fn draw(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[f6
             series.push(curve(form.name(), case, Mark::Thin, over_index(&losses)));
         }
     }
+    let naive = of(found, Form::Naive, BLANKS);
     let mut y = linear("training loss, nats (mean of 10 steps)");
     y.from_zero = true;
     outcome.picture(
@@ -331,7 +339,13 @@ fn draw(outcome: &mut Outcome, reals: &[Real], found: &[Along], layer_norm: &[f6
             (whole("training step"), y),
             series,
         ),
-        "The networks of the library learn the task with each norm; the vanilla ones with batch norm along time, on sequences that begin alike, hardly or not.",
+        &format!(
+            "The networks of the library with each norm, and vanilla ones with batch norm along time on sequences that begin alike. The naive form's training loss goes from {} to {}, and \
+             in evaluation it has {:.0} % right.",
+            naive.and_then(|along| along.losses.first()).map_or("none".into(), |&loss| shown(loss)),
+            naive.map_or("none".into(), |along| shown(along.last_loss())),
+            naive.map_or(f64::NAN, |along| 100.0 * along.right)
+        ),
     );
     let series = [Form::None, Form::Naive, Form::PerStep]
         .into_iter()

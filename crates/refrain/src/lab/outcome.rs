@@ -74,6 +74,12 @@ impl Outcome {
         self.figures.tables.push(table);
     }
 
+    /// A figure for each step of a run, for a program to read: a table of them would be too long to print.
+    pub(super) fn series(&mut self, name: &str, values: impl IntoIterator<Item = f64>) {
+        let values = values.into_iter().collect();
+        self.figures.series.push((name.into(), values));
+    }
+
     pub(super) fn picture(&mut self, chart: Chart, caption: &str) {
         self.pictures.push(Picture {
             drawing: Drawing::Chart(Box::new(chart)),

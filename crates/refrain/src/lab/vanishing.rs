@@ -14,8 +14,8 @@ use crate::train::{Purpose, keyed_rng};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "vanishing",
-    claim: "The gradient of an early hidden state has passed through W_hh at every step: with singular values below 1 it vanishes, \
-            above 1 it explodes.",
+    claim: "The gradient of an early hidden state has passed through W_hh at every step: with singular values below 1 it vanishes; \
+            with all of them above 1, and where tanh does not bend, it explodes.",
     measures: "the norm of the gradient of h_(T-k) against the distance k, of vanilla networks whose largest singular value is 0.5 to 2, \
                beside the bound; with tanh's derivative 1 and with tanh at work",
     cause: "the singular values differ from 1; in their place all of them are 1",
@@ -170,12 +170,23 @@ fn decide(outcome: &mut Outcome, cases: &[Case], steps: usize) {
     );
     let least = of_values(cases, |value| value >= FAR_ABOVE)
         .fold(f64::INFINITY, |least, case| least.min(last(&case.linear)));
+    let lasts = |of: &dyn Fn(&Case) -> &Vec<f64>| -> String {
+        let above = of_values(cases, |value| value >= FAR_ABOVE);
+        let lasts: Vec<_> = above.map(|case| shown(last(of(case)))).collect();
+        lasts.join(" and ")
+    };
+    let values = VALUES.into_iter().filter(|&value| value >= FAR_ABOVE);
+    let values: Vec<_> = values.map(|value| format!("{value}")).collect();
     outcome.check(
         least >= 1.0 / VANISHED,
         format!(
-            "with all values {FAR_ABOVE} or more it explodes: after {steps} steps 1 has become {} or more (at least {:e})",
+            "with all values {FAR_ABOVE} or more, and where tanh does not bend, it explodes: after {steps} steps 1 has become {} or more (at least {:e}). Of the other settings that is not \
+             said: at {}, with tanh at work 1 has become {}, with a random matrix {}",
             shown(least),
-            1.0 / VANISHED
+            1.0 / VANISHED,
+            values.join(" and "),
+            lasts(&|case| &case.driven),
+            lasts(&|case| &case.random),
         ),
     );
     let off = cases.iter().fold(0.0, |most: f64, case| {
@@ -208,10 +219,20 @@ fn draw(outcome: &mut Outcome, cases: &[Case]) {
         let cases = cases.iter().enumerate();
         cases
             .map(|(at, case)| {
-                let label = format!("{}", case.value);
+                let label = format!("singular value {}", case.value);
                 curve(label, at, Mark::Line, over_index(of(case)))
             })
             .collect()
+    };
+    // Behind the curves; the first stands for all of them in the legend.
+    let with_bounds = |curves: Vec<Series>| -> Vec<Series> {
+        let bounds = cases.iter().enumerate().map(|(at, case)| {
+            let label = if at == 0 { "bound, value^k" } else { "" };
+            let points =
+                (0..case.linear.len()).map(|k| (k as f64, libm::pow(case.value, k as f64)));
+            curve(label, at, Mark::Faint, points)
+        });
+        bounds.chain(curves).collect()
     };
     let axes = || {
         (
@@ -232,21 +253,21 @@ fn draw(outcome: &mut Outcome, cases: &[Case]) {
     outcome.picture(
         chart(
             "Gradient against distance, tanh at work",
-            "The same matrices with random inputs: every line lies lower.",
+            "The same matrices with random inputs: every line lies below its bound.",
             axes(),
-            curves(&|case| &case.driven),
+            with_bounds(curves(&|case| &case.driven)),
         ),
-        "The same matrices while the network reads random inputs: tanh's derivative, below 1, takes its share at each step.",
+        "The same matrices while the network reads random inputs: tanh's derivative, below 1, takes its share at each step. Pale: the singular value to the power of the distance.",
     );
     outcome.picture(
         chart(
             "Gradient against distance, random matrices",
             "Random matrices with the same largest singular value: most lines fall.",
             axes(),
-            curves(&|case| &case.random),
+            with_bounds(curves(&|case| &case.random)),
         ),
         "Random matrices whose largest singular value is the same: the other values are smaller, and the gradient does not stay in the \
-         direction of the largest. Above 1 it may explode, but need not.",
+         direction of the largest. Above 1 it may explode, but need not. Pale: the largest singular value to the power of the distance.",
     );
 }
 

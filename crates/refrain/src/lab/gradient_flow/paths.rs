@@ -15,8 +15,28 @@ use crate::train::{Purpose, keyed_rng};
 #[derive(Clone, Debug)]
 pub(super) struct CellFlow {
     pub(super) cell: CellKind,
+    pub(super) way: Way,
     pub(super) when: &'static str,
     pub(super) norms: Vec<f64>,
+}
+
+/// Which gradient it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Of h, which is all that the cell has.
+    Hidden,
+    /// Of c, along c alone: what comes back through h is cut off.
+    AlongC,
+    /// Of c, through all paths.
+    All,
+}
+
+/// What is followed in a cell.
+pub(super) fn ways(cell: CellKind) -> &'static [Way] {
+    match cell {
+        CellKind::Lstm => &[Way::AlongC, Way::All],
+        _ => &[Way::Hidden],
+    }
 }
 
 /// The gradient along c with the forget gate so and so.
@@ -65,27 +85,38 @@ fn read_by(task: &ProblemTask) -> Array3<f64> {
     Array3::from_shape_fn((vectors.len(), 1, size), |(t, _, k)| vectors[t][k])
 }
 
-/// The norms of the state that carries: of the LSTM's c, else of h.
-fn of_layer(conditions: &Conditions<'_>, layer: &Layer<f64>, x: &Array3<f64>) -> Result<Vec<f64>> {
+/// The norms of a gradient of norm 1 at the last state of one sequence, against the distance.
+fn of_layer(
+    conditions: &Conditions<'_>,
+    layer: &Layer<f64>,
+    x: &Array3<f64>,
+    way: Way,
+) -> Result<Vec<f64>> {
     fn run<C: Cell>(
         conditions: &Conditions<'_>,
         layer: &Recurrent<f64, C>,
         x: &Array3<f64>,
-        from: Begin,
-    ) -> Result<Flow> {
+        way: Way,
+    ) -> Result<Vec<f64>> {
         let mut rng = random(conditions, 0);
         let d_last = directions(x.dim().1, layer.hidden_size(), &mut rng);
-        let path = match from {
-            Begin::Hidden => Path::All,
-            Begin::Cell => Path::CellOnly,
+        let (begin, path) = match way {
+            Way::Hidden => (Begin::Hidden, Path::All),
+            Way::AlongC => (Begin::Cell, Path::CellOnly),
+            Way::All => (Begin::Cell, Path::All),
         };
-        flow(conditions.compute, layer, x.view(), (from, &d_last), path)
+        let flow: Flow = flow(conditions.compute, layer, x.view(), (begin, &d_last), path)?;
+        Ok(if begin == Begin::Hidden {
+            flow.h
+        } else {
+            flow.c
+        })
     }
-    Ok(match layer {
-        Layer::Rnn(layer) => run::<RnnCell>(conditions, layer, x, Begin::Hidden)?.h,
-        Layer::Gru(layer) => run::<GruCell>(conditions, layer, x, Begin::Hidden)?.h,
-        Layer::Lstm(layer) => run::<LstmCell>(conditions, layer, x, Begin::Cell)?.c,
-    })
+    match layer {
+        Layer::Rnn(layer) => run::<RnnCell>(conditions, layer, x, way),
+        Layer::Gru(layer) => run::<GruCell>(conditions, layer, x, way),
+        Layer::Lstm(layer) => run::<LstmCell>(conditions, layer, x, way),
+    }
 }
 
 fn wide(layer: &Layer<f32>) -> Layer<f64> {
@@ -192,8 +223,7 @@ pub(super) fn along(conditions: &Conditions<'_>, solved: &Solved) -> Result<Alon
     for (when, tasks) in [("at start", &solved.at_start), ("trained", &solved.trained)] {
         for (cell, task) in CELLS.into_iter().zip(tasks) {
             if let Some(layer) = task.layer() {
-                let norms = of_layer(conditions, &wide(layer), &read_by(task))?;
-                along.cells.push(CellFlow { cell, when, norms });
+                along.follow(conditions, (cell, when), &wide(layer), &read_by(task))?;
             }
         }
     }
@@ -201,14 +231,35 @@ pub(super) fn along(conditions: &Conditions<'_>, solved: &Solved) -> Result<Alon
     let x = inputs((STEPS, 1, HIDDEN), &mut random(conditions, 2)).mapv(|x| 0.01 * x);
     for (when, factor) in [("W_hh small", 0.5), ("W_hh large", 2.0)] {
         for cell in CELLS {
-            let norms = of_layer(conditions, &scaled(conditions, cell, factor), &x)?;
-            along.cells.push(CellFlow { cell, when, norms });
+            let layer = scaled(conditions, cell, factor);
+            along.follow(conditions, (cell, when), &layer, &x)?;
         }
     }
     if let Some((layer, x)) = trained_lstm(solved) {
         along.gates = gate_flows(conditions, &layer, &x)?;
     }
     Ok(along)
+}
+
+impl Along {
+    fn follow(
+        &mut self,
+        conditions: &Conditions<'_>,
+        (cell, when): (CellKind, &'static str),
+        layer: &Layer<f64>,
+        x: &Array3<f64>,
+    ) -> Result<()> {
+        for &way in ways(cell) {
+            let norms = of_layer(conditions, layer, x, way)?;
+            self.cells.push(CellFlow {
+                cell,
+                way,
+                when,
+                norms,
+            });
+        }
+        Ok(())
+    }
 }
 
 fn gate_flows(
@@ -225,7 +276,7 @@ fn gate_flows(
         mean,
         lowest: all().fold(1.0, f64::min),
         highest: all().fold(0.0, f64::max),
-        norms: of_layer(conditions, &Layer::Lstm(layer.clone()), x)?,
+        norms: of_layer(conditions, &Layer::Lstm(layer.clone()), x, Way::AlongC)?,
     }];
     for (said, value) in [("at their mean", mean), ("0.5", 0.5), ("0.9", 0.9)] {
         let mut layer = layer.clone();
@@ -240,7 +291,7 @@ fn gate_flows(
             mean: value,
             lowest: value,
             highest: value,
-            norms: of_layer(conditions, &Layer::Lstm(layer), x)?,
+            norms: of_layer(conditions, &Layer::Lstm(layer), x, Way::AlongC)?,
         });
     }
     Ok(flows)
@@ -273,7 +324,7 @@ pub(super) fn forget_biases(conditions: &Conditions<'_>) -> Result<Vec<(f64, f64
         let gates = forget_gates(conditions, &layer, &x)?;
         let all = || gates.iter().flatten();
         let mean = all().sum::<f64>() / all().count().max(1) as f64;
-        let norms = of_layer(conditions, &Layer::Lstm(layer), &x)?;
+        let norms = of_layer(conditions, &Layer::Lstm(layer), &x, Way::AlongC)?;
         found.push((bias, mean, norms));
     }
     Ok(found)

@@ -75,7 +75,12 @@ pub(super) fn solve(conditions: &Conditions<'_>) -> Result<Solved> {
         trained: Vec::new(),
     };
     let more: &[(Problem, usize, u64)] = conditions.choose(
-        &[(Problem::Order, 20, 400), (Problem::Adding, 20, 400)],
+        &[
+            (Problem::Order, 20, 400),
+            (Problem::Order, 40, 400),
+            (Problem::Adding, 20, 400),
+            (Problem::Adding, 40, 400),
+        ],
         &[
             (Problem::Order, 30, 2000),
             (Problem::Order, 100, 2000),
