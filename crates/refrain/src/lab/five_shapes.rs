@@ -134,7 +134,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
             "share right",
         ],
     );
-    let mut sizes = Table::new("tensors", ["shape", "tensor", "size"]);
+    let mut tensors = Vec::new();
     let (mut series, mut graphs) = (Vec::new(), Vec::new());
     for (case, shape) in SHAPES.iter().enumerate() {
         conditions.say(format!("{}: {}", shape.name, shape.example));
@@ -153,14 +153,12 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
             after.into(),
             learnt.history.metric("accuracy").into(),
         ]);
+        let mut sizes = Table::new(&format!("tensors, {}", shape.name), ["tensor", "size"]);
         for (name, size) in &learnt.tensors {
             let size: Vec<_> = size.iter().map(ToString::to_string).collect();
-            sizes.row([
-                shape.name.into(),
-                name.clone().into(),
-                size.join(" × ").into(),
-            ]);
+            sizes.row([name.clone().into(), size.join(" × ").into()]);
         }
+        tensors.push(sizes);
         outcome.check(
             after <= LEARNT * before,
             format!(
@@ -187,7 +185,9 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
         series.push(curve(shape.name, case, Mark::Line, points));
     }
     outcome.table(table);
-    outcome.table(sizes);
+    for sizes in tensors {
+        outcome.table(sizes);
+    }
     let mut y = linear("training loss, of that of the first step (mean of 10 steps)");
     y.from_zero = true;
     outcome.picture(
@@ -201,7 +201,7 @@ fn work(conditions: &Conditions<'_>) -> Result<Outcome> {
     );
     outcome.pictures.extend(graphs);
     outcome.seen = "The same recurrent layers stand behind every shape: what differs is what is read at each step, and at which steps something is asked for. Each model learnt its built-in data for some steps; \
-        the table has the sizes of all of its tensors."
+        the tables have the sizes of all of its tensors."
         .into();
     outcome.beyond = "One to one is no sequence at all and needs no recurrence; but the plain network stays at guessing on the reviews of many to one, whose order it does not see. A fixed input can also be read in pieces, step by step, which makes many to one of it; and a language model is a sixth way to use \
         the last shape: its outputs are its own inputs, one step ahead."
