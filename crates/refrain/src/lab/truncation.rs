@@ -41,15 +41,15 @@ const EQUAL: u64 = 80;
 /// Truncations of the control; so many updates of the full one would take too long.
 const CONTROL: [usize; 4] = [8, USUAL, 256, LONGEST];
 const LONGEST: usize = 1024;
-/// Nats at an answer: told, half of what guessing one of four costs (ln 4 = 1.386) or less; and not told.
+/// Nats at an answer: told, half of what guessing one of four costs (ln 4 = 1.386) or less; and not told, which is nearer to
+/// guessing than to that.
 const TOLD: f64 = 0.69;
-const NOT_TOLD: f64 = 1.1;
+const NOT_TOLD: f64 = 1.04;
 const SYMBOLS: u32 = 4;
-/// Steps between a symbol and where it must be told.
+/// Steps between a symbol and where it must be told: few enough that a gradient of an LSTM that begins as usual arrives. The
+/// noise between them covers the trace of the symbol in a cell that was not taught to keep it; of one run in ten it is found
+/// nevertheless.
 const DISTANCE: usize = 16;
-/// The bias of the forget gate on the stream: f begins at 0.5, of which 16 steps leave a trace of a hundred-thousandth, and the
-/// noise on the way covers that: a cell knows of the symbol what it was taught to keep.
-const FORGET_BIAS: f64 = 0.0;
 /// Trainings of each truncation on the stream; the middle one counts.
 const RUNS: u64 = 3;
 
@@ -256,7 +256,6 @@ fn on_stream(conditions: &Conditions<'_>, distance: usize) -> Result<Vec<Told>> 
     let far = far(conditions, distance, conditions.choose(80_000, 400_000))?;
     let mut config = small(CellKind::Lstm, 32);
     config.init = Init::Orthogonal;
-    config.forget_bias = Some(FORGET_BIAS);
     let mut told = Vec::new();
     for bptt in CUTS {
         let cut = Cut {
