@@ -329,7 +329,7 @@ pub(crate) struct EvaluateArgs {
     #[command(flatten)]
     pub(crate) beam: BeamArgs,
 
-    /// Draw the confusion matrix into this file, .svg (classify, tag).
+    /// Draw into this file, .svg or .png: the confusion matrix (classify, tag), answers beside the truth (forecast).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) plot: Option<PathBuf>,
 }

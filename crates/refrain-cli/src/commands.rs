@@ -7,6 +7,7 @@ use crate::errors::failure;
 
 pub(crate) mod bench;
 pub(crate) mod completions;
+mod drawings;
 pub(crate) mod evaluate;
 pub(crate) mod hello;
 pub(crate) mod info;

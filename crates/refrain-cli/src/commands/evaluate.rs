@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use self::score::{Scorer, Total};
 use crate::args::EvaluateArgs;
+use crate::commands::drawings;
 use crate::context::{Context, Talk};
 use crate::errors::{Exit, failure, usage};
 use crate::machine;
@@ -43,6 +44,9 @@ struct Score {
 }
 
 pub(crate) fn run(args: &EvaluateArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    if let Some(path) = &args.plot {
+        drawings::check(path)?;
+    }
     match AnyModel::open(&args.model)? {
         AnyModel::LanguageModel(loaded) => text(args, *loaded, context),
         AnyModel::Labeller(loaded) => labels::run(args, &loaded, context),

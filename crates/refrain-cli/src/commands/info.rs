@@ -5,22 +5,20 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use refrain::Error;
-use refrain::checkpoint::write_atomic;
 use refrain::data::encoding::Input;
 use refrain::data::forecast::{ForecastEncoding, ForecastMode};
 use refrain::data::{Encoding, TokenKind, Vocabulary};
 use refrain::nn::{Parameter, Parameters as _};
 use refrain::run::forecast::input_json;
-use refrain::run::graph::Graph;
 use refrain::run::model::AnyModel;
-use refrain::run::plot::png_of;
 use refrain::run::settings::Resolved;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::InfoArgs;
+use crate::commands::drawings;
 use crate::context::{Context as Surroundings, Talk};
-use crate::errors::{Exit, failure};
+use crate::errors::Exit;
 use crate::escape::visible;
 use crate::output::Output;
 use crate::table::{Align, Table, thousands};
@@ -196,7 +194,8 @@ pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result
     let model = AnyModel::open(&args.model)?;
     let graph = model.graph();
     if let Some(path) = &args.plot {
-        plot(&graph, path)?;
+        drawings::check(path)?;
+        drawings::write(path, graph.to_svg()?)?;
     }
     let told = Told::new(&model);
     let file_bytes = std::fs::metadata(told.path)
@@ -263,23 +262,6 @@ pub(crate) fn run(args: &InfoArgs, context: &mut Surroundings) -> anyhow::Result
     }
     write_settings(out, told.trained)?;
     Ok(Exit::Done)
-}
-
-/// Draws the model into a file of the kind that its ending tells.
-fn plot(graph: &Graph, path: &Path) -> anyhow::Result<()> {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let bytes = match ending {
-        Some("svg") => graph.to_svg()?.into_bytes(),
-        Some("png") => png_of(&graph.to_svg()?)?,
-        _ => {
-            return Err(failure(
-                format!("`{}` has no ending that tells what to draw", path.display()),
-                "name a file that ends in .svg or .png",
-            ));
-        }
-    };
-    write_atomic(path, &bytes)?;
-    Ok(())
 }
 
 /// What a labeller reads.

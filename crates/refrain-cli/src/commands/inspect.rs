@@ -7,14 +7,12 @@ mod material;
 mod spectrum;
 mod states;
 
-use std::path::{Path, PathBuf};
-
-use refrain::checkpoint::{check_writable, write_atomic};
-use refrain::run::plot::png_of;
+use std::path::PathBuf;
 
 use crate::args::{Inspect, InspectArgs};
+use crate::commands::drawings;
 use crate::context::Context;
-use crate::errors::{Exit, failure, usage};
+use crate::errors::{Exit, usage};
 
 /// Columns of a chart that is drawn on the terminal.
 const TERMINAL: usize = 80;
@@ -31,33 +29,13 @@ pub(crate) fn run(args: &InspectArgs, context: &mut Context) -> anyhow::Result<E
 
 /// Where a drawing goes and what it is to be, before anything is computed for it.
 fn check_drawing(plot: Option<&Option<PathBuf>>, context: &Context) -> anyhow::Result<()> {
-    let path = match plot {
-        None => return Ok(()),
-        Some(None) if context.json => {
-            return Err(usage(
-                "`--plot` without a file draws on the terminal, and `--json` writes an object there",
-                "name a file that ends in .svg or .png, or leave one of them out",
-            ));
-        }
-        Some(None) => return Ok(()),
-        Some(Some(path)) => path,
-    };
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("svg" | "png") => Ok(check_writable(path)?),
-        _ => Err(failure(
-            format!("`{}` has no ending that tells what to draw", path.display()),
-            "name a file that ends in .svg or .png",
+    match plot {
+        None => Ok(()),
+        Some(None) if context.json => Err(usage(
+            "`--plot` without a file draws on the terminal, and `--json` writes an object there",
+            "name a file that ends in .svg or .png, or leave one of them out",
         )),
+        Some(None) => Ok(()),
+        Some(Some(path)) => drawings::check(path),
     }
-}
-
-/// Writes a drawing as the file's ending says.
-fn write_drawing(path: &Path, svg: String) -> anyhow::Result<()> {
-    let bytes = if path.extension().is_some_and(|ending| ending == "png") {
-        png_of(&svg)?
-    } else {
-        svg.into_bytes()
-    };
-    write_atomic(path, &bytes)?;
-    Ok(())
 }

@@ -19,7 +19,17 @@ use crate::escape::one_line;
 use crate::machine;
 
 pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    let loaded = match AnyModel::open(&args.model)? {
+    let model = AnyModel::open(&args.model)?;
+    if args.beam.is_given() && !matches!(model, AnyModel::Writer(_)) {
+        return Err(usage(
+            format!(
+                "a model of the task `{}` does not search",
+                model.config().task
+            ),
+            "leave `--beam`, `--length-penalty` and `--copy-unknown` out",
+        ));
+    }
+    let loaded = match model {
         AnyModel::Labeller(loaded) => loaded,
         AnyModel::Writer(loaded) => return writing::run(args, &loaded, context),
         AnyModel::Forecaster(loaded) => return forecast::run(args, &loaded, context),
@@ -33,15 +43,6 @@ pub(crate) fn run(args: &PredictArgs, context: &mut Context) -> anyhow::Result<E
             ));
         }
     };
-    if args.beam.is_given() {
-        return Err(usage(
-            format!(
-                "a model of the task `{}` does not search",
-                loaded.config.task
-            ),
-            "leave `--beam`, `--length-penalty` and `--copy-unknown` out",
-        ));
-    }
     let inputs = Inputs::open(args, &loaded.encoding, machine::available_bytes())?;
     let mut predictor = Predictor::new(&loaded, context.compute());
     let mut failed = false;

@@ -28,6 +28,22 @@ fn a_score_is_what_the_answers_say() {
     let score = succeed(&mut refrain(&[
         "evaluate", &run, &data, "--json", "--plot", &plot,
     ]));
+    let png = place.name("forecast.png");
+    succeed(&mut refrain(&[
+        "evaluate", &run, &data, "--json", "--plot", &png,
+    ]));
+    assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+    for (args, said) in [
+        (
+            &["evaluate", &run, &data, "--plot=forecast.gif"][..],
+            ".svg",
+        ),
+        (&["evaluate", &run, &data, "--beam=3"], "`--beam`"),
+        (&["predict", &run, &data, "--beam=3"], "does not search"),
+    ] {
+        let (code, message, hint) = fail(refrain(args).arg("--json"));
+        assert!(code > 0 && (message + &hint).contains(said), "{args:?}");
+    }
     let (mut squares, mut last, mut count) = ([0.0; 2], [0.0; 2], 0.0);
     for end in 12..=67 {
         let file = place.write("begun.csv", series(&all[..end]).as_bytes());

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{fail, refrain, succeed};
+use crate::support::{fail, output, refrain, succeed};
 use crate::{PAIRS, PICTURES, Place, pairs};
 
 #[test]
@@ -59,4 +59,74 @@ fn pictures_are_varied_unless_that_is_refused_and_vectors_never() {
     );
     succeed(&mut place.train(PICTURES, "vectors", &["--steps=20"]));
     assert!(!config("vectors").contains("augment"));
+}
+
+/// One number, small or great, and what it is called: its size alone tells.
+#[test]
+fn how_large_a_number_is_can_be_told() {
+    let place = Place::new();
+    let names = ["tiny", "small", "great"];
+    let mut npz = refrain::data::NpzWriter::new();
+    let number = |at: usize| (at % 3) as f32 * 10.0 + (at % 7) as f32 * 0.1;
+    let numbers: Vec<f32> = (0..90).map(number).collect();
+    npz.add_f32("inputs", &[90, 1], &numbers).unwrap();
+    place.write("pictures.npz", &npz.finish().unwrap());
+    let rows: String = (0..90)
+        .map(|at| format!("{at}\tit is {}\n", names[at % 3]))
+        .collect();
+    place.write(
+        "captions.tsv",
+        format!("picture\tsentence\n{rows}").as_bytes(),
+    );
+    let end = succeed(&mut place.train(PICTURES, "run", &["--steps=200"]));
+    assert_eq!(end["validation"]["exact_match"], 1.0, "{end}");
+}
+
+#[test]
+fn the_plain_network_sees_the_whole_source() {
+    let place = Place::new();
+    let flags = [
+        "--cell=mlp",
+        "--window=3",
+        "--steps=20",
+        "--max-length=none",
+    ];
+    succeed(&mut place.train(PAIRS, "run", &flags));
+    let score = |source: &str| {
+        let file = place.write("source.txt", format!("{source}\n").as_bytes());
+        let run = place.name("run");
+        succeed(&mut refrain(&["predict", &run, &file, "--json"]))["score"].clone()
+    };
+    let tail = "zwei drei vier acht";
+    assert_ne!(
+        score(&format!("eins eins eins {tail}")),
+        score(&format!("vier vier vier {tail}")),
+        "what differs is far before the end"
+    );
+}
+
+#[test]
+fn what_is_cut_is_neither_counted_as_seen_nor_hidden() {
+    let place = Place::new();
+    let flags = ["--steps=20", "--max-length=6", "--attention=dot"];
+    succeed(&mut place.train(PAIRS, "run", &flags));
+    let run = place.name("run");
+    let long = ["eins"; 9].join(" ");
+    let found = succeed(&mut refrain(&[
+        "inspect",
+        "attention",
+        &run,
+        &long,
+        "--json",
+    ]));
+    let count = |value: &Value| value.as_array().unwrap().len();
+    assert_eq!(count(&found["source"]), count(&found["weights"][0]));
+    assert_eq!(count(&found["source"]), 6);
+    let data = place.write(
+        "long.tsv",
+        format!("source\ttarget\n{long}\tone\n").as_bytes(),
+    );
+    let output = output(&mut refrain(&["evaluate", &run, &data]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 sources were cut"), "{said}");
 }

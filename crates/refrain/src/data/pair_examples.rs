@@ -312,7 +312,8 @@ impl PairExamples {
         let mut kept = Targets::default();
         for pair in 0..self.len() {
             let (source, target) = self.lengths(pair);
-            if source <= most && target <= most + 1 {
+            // The end is no part of what was given.
+            if source <= most && target - 1 <= most {
                 kept.tokens.extend_from_slice(self.target(pair));
                 kept.ends.push(kept.tokens.len());
                 kept.source_of.push(self.source_of(pair));

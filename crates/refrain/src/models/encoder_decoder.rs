@@ -7,7 +7,7 @@ use refrain_kernels::{
 use super::ModelConfig;
 use super::batch::SequenceBatch;
 use super::decoder::{Decoder, DecoderGradients, DecoderSpace, Encoded};
-use super::encoder::{Body, Encoder, EncoderSpace, InputShape, Output};
+use super::encoder::{Body, Encoder, EncoderSpace, InputShape, Output, Reader};
 use crate::nn::{
     Parameter, Parameters, Pooling, PoolingSpace, SoftmaxCrossEntropy, StackState, Steps,
     pool_backward, pool_forward,
@@ -177,9 +177,11 @@ impl<T: Scalar> EncoderDecoder<T> {
         }
     }
 
-    /// Whether the summary is what the reader gives, which has no bounds.
+    /// Whether the summary is a picture's features, which have no bounds and must be brought to a common size. Vectors are
+    /// standardised, number by number, and how large they are may matter.
     fn is_of_features(&self) -> bool {
         matches!(self.encoder.body, Body::Direct)
+            && matches!(self.encoder.reader, Reader::Frames(_))
     }
 
     /// The scores of every token of the targets, in [`DecoderSpace::scores`].

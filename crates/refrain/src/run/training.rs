@@ -347,6 +347,14 @@ impl Run {
         if let Some(accuracy) = of_test("accuracy") {
             figures.push(("test accuracy".into(), format!("{:.2} %", 100.0 * accuracy)));
         }
+        for (key, name) in [("bleu", "BLEU"), ("chrf", "chrF")] {
+            if let Some(score) = of_test(key) {
+                figures.push((format!("test {name}"), format!("{score:.2}")));
+            }
+        }
+        if let Some(exact) = of_test("exact_match") {
+            figures.push(("test exact".into(), format!("{:.1} %", 100.0 * exact)));
+        }
         // None where it was interrupted before the first model stood.
         let classes = self
             .with_weights_of(&summary.model, |task| task.class_report(compute))

@@ -224,6 +224,8 @@ pub struct PairLoss {
     pub tokens: u64,
     /// Tokens of the sources that the model does not know.
     pub unknown: u64,
+    /// Sources that were cut to `max-length`.
+    pub cut: u64,
 }
 
 /// A model that writes, at work: its weights are laid out once.
@@ -313,6 +315,7 @@ impl<'m> Writer<'m> {
             nats: pair_loss(&self.compute, &self.loaded.model, &mut self.space, examples),
             tokens: examples.target_tokens(),
             unknown: encoded.unknown_sources,
+            cut: encoded.cut,
         })
     }
 
@@ -334,19 +337,23 @@ impl<'m> Writer<'m> {
             wording,
         );
         let written = found.into_iter().enumerate().map(|(at, hypothesis)| {
-            let source_tokens = match (raw, encoding.source.vocabulary()) {
+            let mut source = match (raw, encoding.source.vocabulary()) {
                 (RawPairs::Texts(rows), Some(vocabulary)) => {
                     source_tokens(vocabulary, &rows[at].source)
                 }
                 _ => Vec::new(),
             };
+            // What was cut off was not looked at.
+            if let Some(weights) = hypothesis.alignment.first() {
+                source.truncate(weights.len());
+            }
             let mut tokens: Vec<String> = hypothesis
                 .tokens
                 .iter()
                 .map(|&id| encoding.target.token_text(id))
                 .collect();
             let text = if self.copy_unknown {
-                self.copied(&hypothesis, &source_tokens, &mut tokens)
+                self.copied(&hypothesis, &source, &mut tokens)
             } else {
                 encoding.target.decode(&hypothesis.tokens)
             };
@@ -354,7 +361,7 @@ impl<'m> Writer<'m> {
             Written {
                 text,
                 tokens,
-                source_tokens,
+                source_tokens: source.into_iter().map(|token| token.text).collect(),
                 hypothesis,
             }
         });
@@ -365,20 +372,22 @@ impl<'m> Writer<'m> {
     fn copied(
         &self,
         hypothesis: &Hypothesis,
-        source_tokens: &[String],
+        source: &[SourceToken],
         tokens: &mut [String],
     ) -> String {
         let unknown = self.loaded.encoding.target.unknown_id();
+        // What the model did not know either is what it most likely means.
+        let any_unknown = source.iter().any(|token| token.is_unknown);
         let pointed = |at: usize| {
             let weights = hypothesis.alignment.get(at)?;
-            let best = (1..weights.len()).fold(0, |best, step| {
-                if weights[step] > weights[best] {
-                    step
-                } else {
-                    best
+            let mut best: Option<usize> = None;
+            for (step, token) in source.iter().enumerate().take(weights.len()) {
+                let stands = token.is_unknown || !any_unknown;
+                if stands && best.is_none_or(|best| weights[step] > weights[best]) {
+                    best = Some(step);
                 }
-            });
-            source_tokens.get(best).cloned()
+            }
+            best.map(|step| source[step].text.clone())
         };
         let mut text = self.loaded.encoding.target.decode(&hypothesis.tokens);
         let mut from = 0;
@@ -399,18 +408,28 @@ impl<'m> Writer<'m> {
     }
 }
 
-/// The text that each token of a source stands for, white space at its ends left out.
-fn source_tokens(vocabulary: &Vocabulary, text: &str) -> Vec<String> {
+/// A token of a source: the text that it stands for, white space at its ends left out.
+struct SourceToken {
+    text: String,
+    /// Whether the model does not know it.
+    is_unknown: bool,
+}
+
+fn source_tokens(vocabulary: &Vocabulary, text: &str) -> Vec<SourceToken> {
     let mut tokens = Vec::new();
     let mut rest = text.chars();
-    let is_bytes = vocabulary.unknown_id().is_none();
+    let unknown = vocabulary.unknown_id();
     vocabulary.each_token(text, |id, characters| {
-        if is_bytes {
-            tokens.push(vocabulary.token_text(id));
+        let text = if unknown.is_none() {
+            vocabulary.token_text(id)
         } else {
             let token: String = rest.by_ref().take(characters as usize).collect();
-            tokens.push(token.trim().to_owned());
-        }
+            token.trim().to_owned()
+        };
+        tokens.push(SourceToken {
+            text,
+            is_unknown: Some(id) == unknown,
+        });
     });
     tokens
 }

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-use refrain::checkpoint::write_atomic;
 use refrain::data::OnBadRow;
 use refrain::data::forecast::read_numbers;
 use refrain::metrics::{ErrorMeans, ForecastReport};
@@ -12,9 +11,9 @@ use refrain::run::report::forecast_svg;
 use refrain::train::report_forecast;
 use serde_json::{Map, Value, json};
 
-use super::refuse;
+use super::{refuse, refuse_pairs};
 use crate::args::EvaluateArgs;
-use crate::commands::stdin_of;
+use crate::commands::{drawings, stdin_of};
 use crate::context::{Context, Talk};
 use crate::errors::{Exit, failure, usage};
 use crate::escape::one_line;
@@ -34,6 +33,7 @@ pub(super) fn run(
     refuse("max-tokens", args.max_tokens.is_some(), task)?;
     refuse("text-column", args.text_column.is_some(), task)?;
     refuse("label-column", args.label_column.is_some(), task)?;
+    refuse_pairs(args, task)?;
     let [path] = &args.data[..] else {
         return Err(usage(
             format!("{} files were given", args.data.len()),
@@ -63,7 +63,7 @@ pub(super) fn run(
         ));
     }
     if let Some(path) = &args.plot {
-        write_atomic(path, forecast_svg(&report)?.as_bytes())?;
+        drawings::write(path, forecast_svg(&report)?)?;
     }
     if context.json {
         let mut object = object(&report);

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-use refrain::checkpoint::write_atomic;
 use refrain::data::OnBadRow;
 use refrain::data::labelled::{RawOptions, read_raw};
 use refrain::data::table::TableColumns;
@@ -15,7 +14,7 @@ use serde::Serialize;
 
 use super::refuse;
 use crate::args::EvaluateArgs;
-use crate::commands::stdin_of;
+use crate::commands::{drawings, stdin_of};
 use crate::context::{Context, Talk};
 use crate::errors::{Exit, failure};
 use crate::machine;
@@ -80,7 +79,7 @@ pub(super) fn run(
         .ok_or_else(|| failure(format!("`{name}` has no label"), "give data with labels"))?;
     let report = ClassReport::new(loaded.encoding.labels.iter().cloned(), score.confusion);
     if let Some(path) = &args.plot {
-        write_atomic(path, confusion_svg(&report)?.as_bytes())?;
+        drawings::write(path, confusion_svg(&report)?)?;
     }
     if context.json {
         context.out.json(&Score {

@@ -126,6 +126,9 @@ pub(super) fn run(
     let copy_unknown = args.beam.copy_unknown;
     let mut writer = Writer::new(loaded, compute, args.beam.search(), copy_unknown)?;
     let loss = writer.loss(&raw, &name, machine::available_bytes())?;
+    if loss.cut > 0 {
+        context.notice(&format!("{} sources were cut to `max-length`", loss.cut));
+    }
     if !loss.nats.is_finite() {
         return Err(failure(
             format!("the loss is {}", loss.nats),

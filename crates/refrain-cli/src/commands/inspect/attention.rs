@@ -139,10 +139,13 @@ fn translate(
         line: 1,
     };
     let (raw, name) = (RawPairs::Texts(vec![row]), "the sentence");
-    let unknown = loaded.encoding.encode(&raw, name)?.unknown_sources;
+    let encoded = loaded.encoding.encode(&raw, name)?;
+    if encoded.cut > 0 {
+        context.notice("the sentence was cut to `max-length`");
+    }
     let first = writer.write(&raw, name)?.into_iter().next();
     let written = first.ok_or_else(|| failure("nothing was written", "give another sentence"))?;
-    Ok((written, unknown))
+    Ok((written, encoded.unknown_sources))
 }
 
 /// The names of the tokens for the eye: white space at the ends is no part of a word.

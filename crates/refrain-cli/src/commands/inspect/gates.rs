@@ -9,8 +9,9 @@ use refrain::run::plot::{Axis, Chart, gates_svg};
 use serde_json::json;
 
 use super::material::{self, Source};
-use super::{TERMINAL, check_drawing, write_drawing};
+use super::{TERMINAL, check_drawing};
 use crate::args::GatesArgs;
+use crate::commands::drawings;
 use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::Exit;
@@ -25,7 +26,7 @@ pub(super) fn run(args: &GatesArgs, context: &mut Context) -> anyhow::Result<Exi
     let reading = material::read(&model, &source, most, context)?;
     let found = gates(&mut model, &context.compute(), &reading, most)?;
     if let Some(Some(path)) = plot {
-        write_drawing(path, gates_svg(&found)?)?;
+        drawings::write(path, gates_svg(&found)?)?;
     }
     if context.json {
         let task = model.config().task.name();

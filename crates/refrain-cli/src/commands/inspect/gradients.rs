@@ -10,8 +10,9 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::material::{self, Source};
-use super::{TERMINAL, check_drawing, write_drawing};
+use super::{TERMINAL, check_drawing};
 use crate::args::GradientsArgs;
+use crate::commands::drawings;
 use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::Exit;
@@ -53,7 +54,7 @@ pub(super) fn run(args: &GradientsArgs, context: &mut Context) -> anyhow::Result
     };
     let found = gradients(&model, &context.compute(), &reading, &options)?;
     if let Some(Some(path)) = plot {
-        write_drawing(path, gradients_svg(&found)?)?;
+        drawings::write(path, gradients_svg(&found)?)?;
     }
     if context.json {
         context.out.json(&Found {

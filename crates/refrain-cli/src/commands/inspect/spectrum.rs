@@ -9,8 +9,9 @@ use refrain::run::model::AnyModel;
 use refrain::run::plot::{Axis, Chart, Scale, spectrum_svg};
 use serde_json::json;
 
-use super::{TERMINAL, check_drawing, write_drawing};
+use super::{TERMINAL, check_drawing};
 use crate::args::SpectrumArgs;
+use crate::commands::drawings;
 use crate::commands::letters::{self, Ends};
 use crate::context::Context;
 use crate::errors::Exit;
@@ -22,7 +23,7 @@ pub(super) fn run(args: &SpectrumArgs, context: &mut Context) -> anyhow::Result<
     let model = AnyModel::open(&args.model)?;
     let found = spectra(&model)?;
     if let Some(Some(path)) = plot {
-        write_drawing(path, spectrum_svg(&found)?)?;
+        drawings::write(path, spectrum_svg(&found)?)?;
     }
     if context.json {
         let task = model.config().task.name();

@@ -72,12 +72,15 @@ pub(super) fn season(
         if square <= 0.0 {
             continue;
         }
-        for (lag, sum) in together.iter_mut().enumerate().skip(2) {
+        for (lag, sum) in together.iter_mut().enumerate().skip(1) {
             let pairs = changes.iter().zip(&changes[lag.min(changes.len())..]);
             *sum += pairs.map(|(a, b)| a * b).sum::<f64>() / square;
         }
     }
-    let best = together.iter().copied().fold(0.0, f64::max);
+    // Of what is smooth neighbours go together too: a season is where that comes back after it has fallen.
+    let fallen = (1..longest).find(|&lag| together[lag + 1] > together[lag]);
+    let fallen = fallen.unwrap_or(longest);
+    let best = together[fallen..].iter().copied().fold(0.0, f64::max);
     let is_season = |lag: &usize| {
         let own = together[*lag];
         own >= NEARLY * best
@@ -85,7 +88,9 @@ pub(super) fn season(
             && together.get(lag + 1).is_none_or(|next| own >= *next)
     };
     let least = LEAST_CORRELATION * columns.len().min(SEASON_COLUMNS) as f64;
-    (2..=longest).find(is_season).filter(|_| best >= least)
+    (fallen.max(2)..=longest)
+        .find(is_season)
+        .filter(|_| best >= least)
 }
 
 /// The ridge regression of the steps after each window on those in it, counted from the last one.
@@ -442,6 +447,15 @@ mod tests {
         };
         assert_eq!(season(&rows(Some(12)), &[0], 0..900), Some(12));
         assert_eq!(season(&rows(Some(7)), &[0], 100..900), Some(7));
+        // Smooth: neighbours go together best of all.
+        let sine = |at: usize| libm::sinf(at as f32 * std::f32::consts::TAU / 24.0);
+        let smooth = Rows {
+            values: (0..900).map(sine).collect(),
+            features: 1,
+            ends: vec![900],
+            given: None,
+        };
+        assert_eq!(season(&smooth, &[0], 0..900), Some(24));
         let flat = Rows {
             values: vec![1.0; 90],
             features: 1,

@@ -14,7 +14,7 @@ use crate::data::forecast::Anchor;
 use crate::data::{OnBadRow, Portion, TokenKind, WordOptions};
 use crate::inspect::watch::{GATE_STEPS, WatchKind};
 use crate::models::ModelConfig;
-use crate::nn::{ForecastLoss, Init, Nonlinearity, Pooling};
+use crate::nn::{CellKind, ForecastLoss, Init, Nonlinearity, Pooling};
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::train::{Budget, TrainConfig};
 use crate::{Error, Result};
@@ -288,7 +288,11 @@ impl Settings {
             bidirectional: self.bidirectional.unwrap_or(false),
             layer_norm: self.layer_norm.unwrap_or(false),
             batch_norm,
-            pooling: self.pooling.unwrap_or(Pooling::Last),
+            // The plain network sees a window at each step; the last one is not what stands for all.
+            pooling: self.pooling.unwrap_or(match given("cell", self.cell) {
+                CellKind::Mlp => Pooling::Mean,
+                CellKind::Rnn | CellKind::Gru | CellKind::Lstm => Pooling::Last,
+            }),
             attention: self.attention.unwrap_or_default(),
             window: size("window", Some(self.window.unwrap_or(1)), MAX_LAYERS)?,
             dropout: below_one("dropout", given("dropout", self.dropout))?,
