@@ -41,10 +41,12 @@ const EQUAL: u64 = 80;
 /// Truncations of the control; so many updates of the full one would take too long.
 const CONTROL: [usize; 4] = [8, USUAL, 256, LONGEST];
 const LONGEST: usize = 1024;
-/// Nats at an answer: told, half of what guessing one of four costs (ln 4 = 1.386) or less; and not told, which is nearer to
-/// guessing than to that.
+/// Nats at an answer: told, half of what guessing one of four costs (ln 4 = 1.386) or less.
 const TOLD: f64 = 0.69;
-const NOT_TOLD: f64 = 1.04;
+/// So much more an answer costs that was not taught. It need not cost what guessing does: of some runs the cell keeps a trace.
+const UNTAUGHT: f64 = 0.5;
+/// From here on an answer costs about what guessing does, in words: nearer to that than to half of it.
+const GUESSED: f64 = 1.04;
 const SYMBOLS: u32 = 4;
 /// Steps between a symbol and where it must be told: few enough that a gradient of an LSTM that begins as usual arrives. The
 /// noise between them covers the trace of the symbol in a cell that was not taught to keep it; of one run in ten it is found
@@ -426,12 +428,13 @@ fn decide_far(outcome: &mut Outcome, told: &[Told], distance: usize) -> Option<B
     };
     outcome.figure("distance", distance);
     outcome.check(
-        best.is_not_told(),
+        best.more() >= UNTAUGHT,
         format!(
-            "a symbol {distance} steps back is not told where the gradient stops before it: {} nats at the answer, truncated at {}, the middle of {RUNS} runs (at least {NOT_TOLD}; guessing \
-             1.386)",
+            "a symbol {distance} steps back is not taught where the gradient stops before it: {} nats at the answer, truncated at {}, the middle of {RUNS} runs; {} more than where it reaches \
+             the symbol (at least {UNTAUGHT} more; guessing costs 1.386)",
             shown(short.loss()),
-            short.bptt
+            short.bptt,
+            shown(best.more())
         ),
     );
     outcome.check(
@@ -451,7 +454,7 @@ fn decide_far(outcome: &mut Outcome, told: &[Told], distance: usize) -> Option<B
     outcome.picture(
         chart(
             &format!("Telling a symbol {distance} steps back"),
-            "Where the truncation is shorter than the distance the loss stays that of guessing.",
+            "Where the truncation is shorter than the distance the loss stays higher, near that of guessing.",
             (log("steps that the gradient goes back"), y),
             vec![
                 curve("loss at the answer", 0, Mark::Dots, points),
@@ -464,8 +467,9 @@ fn decide_far(outcome: &mut Outcome, told: &[Told], distance: usize) -> Option<B
 }
 
 impl Best {
-    fn is_not_told(&self) -> bool {
-        self.short.loss() >= NOT_TOLD
+    /// What an answer costs more where the gradient does not reach the symbol.
+    fn more(&self) -> f64 {
+        self.short.loss() - self.long.loss()
     }
 
     fn is_told(&self) -> bool {
@@ -482,17 +486,19 @@ fn explain(outcome: &mut Outcome, texts: &Texts, best: Option<Best>) {
             short,
             long,
         } = best;
-        let beyond = if best.is_not_told() {
+        let beyond = if short.loss() >= GUESSED {
             format!(
-                "the gradient of {} steps does not reach that far, and the answer costs no less than about what guessing does ({} nats)",
+                "the gradient of {} steps does not reach that far, and the answer costs about what guessing does ({} nats in the middle of {RUNS} runs, {} in the lowest)",
                 short.bptt,
-                shown(short.loss())
+                shown(short.loss()),
+                shown(short.losses[0])
             )
         } else {
             format!(
-                "the gradient of {} steps does not reach that far, and the answer costs less than guessing all the same ({} nats): the cell kept a trace of it",
+                "the gradient of {} steps does not reach that far, and the answer costs less than guessing all the same ({} nats in the middle of {RUNS} runs, {} in the lowest): the cell kept a trace of it",
                 short.bptt,
-                shown(short.loss())
+                shown(short.loss()),
+                shown(short.losses[0])
             )
         };
         let within = if best.is_told() {
